@@ -1,0 +1,3 @@
+module github.com/nightjar-mqtt/nightjar
+
+go 1.26
