@@ -1,0 +1,48 @@
+# `make test` is all that a change has to pass. `make help` lists the rest.
+SHELL := /bin/bash
+GO    ?= go
+FUZZTIME ?= 10m
+TESTFLAGS ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X github.com/nightjar-mqtt/nightjar/internal/cli.version=$(VERSION)
+LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+# Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
+CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
+
+.PHONY: help build test test-all deps vet lint race fuzz cross fmt clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+build: ## the binary, stripped, as bin/nightjar
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/nightjar ./cmd/nightjar
+
+test: deps vet lint race ## install what the tests need, then vet, lint and every test with the race detector
+
+deps: ## what the tests need: Debian's mosquitto, and the clients of other languages
+	./test/install.sh
+	@if [ -x test/interop/install.sh ]; then ./test/interop/install.sh; fi
+
+vet:
+	$(GO) vet ./...
+
+lint: ## golangci-lint, pinned in tools/go.mod
+	$(LINT) run ./...
+
+race: ## every test with the race detector
+	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
+
+test-all: test fuzz cross ## the above, long fuzzing and all platforms
+
+fuzz: ## every fuzz target for FUZZTIME (10m) each
+	./test/fuzz.sh $(FUZZTIME)
+
+cross: ## build for every platform of CROSS, under bin/
+	./test/cross.sh $(CROSS)
+
+fmt: ## gofmt
+	$(GO) fmt ./...
+
+clean: ## remove what was built
+	rm -rf bin
