@@ -1,0 +1,143 @@
+package conformance
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The cases wait far more than they compute.
+	if err := flag.Set("test.parallel", "24"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
+	}
+	os.Exit(code)
+}
+
+// TestNightjar holds Nightjar to every case on each network engine.
+func TestNightjar(t *testing.T) {
+	for _, engine := range []string{"epoll", "goroutine"} {
+		t.Run(engine, func(t *testing.T) { runAll(t, nightjar{engine}, failOnFailure) })
+	}
+}
+
+// TestMosquitto tests the suite: what mosquitto fails must be listed with a reason, and nothing else.
+func TestMosquitto(t *testing.T) {
+	runAll(t, mosquitto{}, func(t *testing.T, c Case, res Result) {
+		d, listed := MosquittoDifferences()[c.Key()]
+		switch {
+		case res.Failure != "" && !listed:
+			t.Errorf("%s\nmosquitto fails this and mosquitto_differences.go does not list %q\n%s", res.Failure, c.Key(), res.Transcript)
+		case res.Failure == "" && listed:
+			t.Errorf("listed as a difference (%s is right: %s), but mosquitto passes\n%s", d.Right, d.Reason, res.Transcript)
+		case listed:
+			t.Logf("differs as listed; right is %s: %s\n%s", d.Right, d.Reason, res.Failure)
+		}
+	})
+}
+
+// TestAddress runs the cases against the broker at NIGHTJAR_CONFORMANCE_ADDR.
+func TestAddress(t *testing.T) {
+	addr := os.Getenv("NIGHTJAR_CONFORMANCE_ADDR")
+	if addr == "" {
+		t.Skip("set NIGHTJAR_CONFORMANCE_ADDR=host:port to test a broker that runs already")
+	}
+	runAll(t, addressTarget(addr), failOnFailure)
+}
+
+func failOnFailure(t *testing.T, _ Case, res Result) {
+	if res.Failure != "" {
+		t.Errorf("%s\n%s", res.Failure, res.Transcript)
+	}
+}
+
+// runAll runs every case as the subtest ID/version[-part], on one shared broker or, with options, on one of its own.
+func runAll(t *testing.T, target Target, judge func(*testing.T, Case, Result)) {
+	shared, err := target.Start(Options{})
+	if err != nil {
+		t.Fatalf("start %s: %v", target.Name(), err)
+	}
+	t.Cleanup(func() { stop(t, shared) })
+	byID := map[string][]Case{}
+	var ids []string
+	for _, c := range Cases() {
+		if byID[c.ID] == nil {
+			ids = append(ids, c.ID)
+		}
+		byID[c.ID] = append(byID[c.ID], c)
+	}
+	for _, id := range ids {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range byID[id] {
+				name := c.Version.String()
+				if c.Part != "" {
+					name += "-" + c.Part
+				}
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					runOne(t, target, shared, c, judge)
+				})
+			}
+		})
+	}
+}
+
+func runOne(t *testing.T, target Target, b Broker, c Case, judge func(*testing.T, Case, Result)) {
+	if !c.Options.IsZero() {
+		own, err := target.Start(c.Options)
+		if errors.Is(err, errCannot) {
+			t.Skipf("%s: %s: %v", c.Key(), c.Title, err)
+		}
+		if err != nil {
+			t.Fatalf("start %s with %+v: %v", target.Name(), c.Options, err)
+		}
+		defer stop(t, own)
+		b = own
+	}
+	res := c.RunOn(target, b)
+	if res.Skip != "" {
+		t.Skipf("%s: %s: %s", c.Key(), c.Title, res.Skip)
+	}
+	if res.Failure != "" {
+		res.Failure = fmt.Sprintf("[%s] %s: %s\n%s", c.ID, c.Version, c.Title, res.Failure)
+	}
+	judge(t, c, res)
+}
+
+func stop(t *testing.T, b Broker) {
+	t.Helper()
+	err := b.Stop()
+	if r := raceReport(b.Log()); r != "" {
+		t.Errorf("%s", r)
+	}
+	if err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestCases holds the table of cases itself: unique keys, known versions, titles.
+func TestCases(t *testing.T) {
+	seen := map[string]bool{}
+	for _, c := range Cases() {
+		if seen[c.Key()] {
+			t.Errorf("two cases named %s: give them different Parts", c.Key())
+		}
+		seen[c.Key()] = true
+		if c.Title == "" || c.Run == nil {
+			t.Errorf("%s lacks a title or a function", c.Key())
+		}
+	}
+	for key := range MosquittoDifferences() {
+		if !seen[key] {
+			t.Errorf("mosquitto_differences lists %s, which is no case", key)
+		}
+	}
+}

@@ -1,0 +1,16 @@
+// Package conformance is Nightjar's black-box suite: one case per normative statement of MQTT 3.1.1 and MQTT 5 that a
+// server can be held to, speaking raw packets over a socket to any broker.
+//
+// It has its own small encoder and decoder (wire.go, decode.go) and imports nothing of the broker, so that the two
+// cannot share a mistake. The cases run against Nightjar on every network engine, and against Debian's mosquitto,
+// which tests the suite: where mosquitto differs, mosquitto_differences.go says who is right.
+//
+//	go test ./test/conformance                                              everything
+//	go test ./test/conformance -run 'Nightjar/epoll/MQTT-3.1.2-24$'         one statement, both versions
+//	go test ./test/conformance -run 'Mosquitto/MQTT-3.1.2-24$/v311'         one statement of one version
+//	NIGHTJAR_CONFORMANCE_ADDR=127.0.0.1:1883 go test ./test/conformance -run Address
+//
+// How to write a case: register a Case in an init function of a file v3_*.go or v5_*.go. Its Run gets a *T, which
+// hands out unique client ids and topics (so that cases run in parallel on one broker), dials peers and ends the case
+// with Fatalf. A case runs on one goroutine.
+package conformance

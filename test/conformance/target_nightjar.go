@@ -1,0 +1,133 @@
+package conformance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// nightjar is this tree's broker, built with the race detector once per test run, on one network engine.
+type nightjar struct{ engine string }
+
+func (n nightjar) Name() string { return "Nightjar on " + n.engine }
+
+func (n nightjar) Start(o Options) (Broker, error) {
+	bin, err := nightjarBinary()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := writeTemp(map[string]string{"acl": o.ACL})
+	if err != nil {
+		return nil, err
+	}
+	args, err := nightjarArgs(n.engine, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(bin, args...)
+	// A data race is a failure of its own, reported when the broker is stopped (exit code 66).
+	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
+	p, err := startProcess(cmd)
+	if err != nil {
+		return nil, err
+	}
+	p.tidy = func() { _ = os.RemoveAll(dir) }
+	if err := p.awaitAddr(func() string { return nightjarAddr(p.out.String()) }); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// nightjarArgs is the one place that knows the command line of nightjar serve.
+func nightjarArgs(engine, dir string, o Options) ([]string, error) {
+	args := []string{"serve", "--port", "0", "--engine", engine}
+	for _, f := range []struct {
+		flag  string
+		value int
+	}{
+		{"--max-connections", o.MaxConnections}, {"--max-keepalive", o.MaxKeepAlive},
+		{"--max-inflight-messages", o.MaxInflight}, {"--max-queued-messages", o.MaxQueued},
+		{"--max-topic-alias", o.MaxTopicAlias}, {"--max-packet-size", o.MaxPacketSize},
+		{"--message-size-limit", o.MessageSizeLimit},
+	} {
+		if f.value > 0 {
+			args = append(args, f.flag, fmt.Sprint(f.value))
+		}
+	}
+	for _, f := range []struct {
+		flag string
+		set  bool
+	}{
+		{"--allow-zero-length-clientid=false", o.RefuseEmptyClientID}, {"--retain-available=false", o.RefuseRetain},
+		{"--queue-qos0-messages", o.QueueQoS0}, {"--upgrade-outgoing-qos", o.UpgradeOutgoingQoS},
+	} {
+		if f.set {
+			args = append(args, f.flag)
+		}
+	}
+	if len(o.Users) > 0 || o.ACL != "" || len(o.AcceptVersions) > 0 {
+		return nil, fmt.Errorf("password file, acl file and accepted versions have no flag of nightjar serve yet (in %s): %w",
+			dir, errCannot)
+	}
+	return args, nil
+}
+
+var listeningLine = regexp.MustCompile(`127\.0\.0\.1:([1-9][0-9]*)`)
+
+// nightjarAddr finds the address in what nightjar serve prints when it listens; "" while it has not.
+func nightjarAddr(output string) string { return listeningLine.FindString(output) }
+
+// nightjarBinary builds cmd/nightjar once.
+var nightjarBinary = sync.OnceValues(func() (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "conformance-nightjar-")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	bin := filepath.Join(dir, "nightjar")
+	cmd := exec.Command("go", "build", "-race", "-o", bin, "./cmd/nightjar")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build -race ./cmd/nightjar: %v\n%s", err, out)
+	}
+	return bin, nil
+})
+
+// builtIn is the directory nightjarBinary made, removed by TestMain.
+var builtIn string
+
+// moduleRoot walks up from the working directory to go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
+
+// raceReport cuts the first report of the race detector out of a broker's output; "" when there is none.
+func raceReport(output string) string {
+	i := strings.Index(output, "WARNING: DATA RACE")
+	if i < 0 {
+		return ""
+	}
+	return output[i:min(len(output), i+4000)]
+}
