@@ -1,0 +1,3 @@
+package netloop
+
+var engines = []engineKind{}
