@@ -9,11 +9,16 @@
 // slabs and name each other by index, level texts lie in one arena, and the maps hold numbers only. The heap then
 // consists of a few thousand large objects without pointers in them.
 //
-// Measured with 1,000,000 subscriptions of 100,000 subscribers, a tenth with wildcards (Xeon at 2.x GHz, two cores
-// shared with other work):
+// Measured with 1,000,000 subscriptions of 100,000 subscribers, a tenth with wildcards, on two cores of an EPYC:
 //
-//	go test ./internal/core/subtree -run Memory -v        bytes per subscription, time of a full collection
-//	go test ./internal/core/subtree -run - -bench . -benchtime 1s
+//	126 bytes per subscription, built in 0.6 s; a full collection takes 0.8 ms
+//	Match 0.54 µs (five levels, one of them '+'), a fan-out to 2,000 26 µs
+//	MatchSubscriber 0.74 µs, Stamp 19 ns, Subscribe and Unsubscribe together 1.2 µs
+//
+// by these commands:
+//
+//	go test ./internal/core/subtree -run Memory -v -million
+//	go test ./internal/core/subtree -run - -bench .
 package subtree
 
 import (
