@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -140,4 +141,52 @@ func TestCases(t *testing.T) {
 			t.Errorf("mosquitto_differences lists %s, which is no case", key)
 		}
 	}
+}
+
+// TestStatementsV311 holds that every statement of MQTT 3.1.1 has a case or a reason for none, and that at most one in
+// ten of those that bind servers lacks a case.
+func TestStatementsV311(t *testing.T) {
+	if n := len(StatementsV311()); n != 141 {
+		t.Errorf("%d statements, the standard has 141", n)
+	}
+	checkStatements(t, V311, StatementsV311())
+}
+
+func checkStatements(t *testing.T, v Version, statements []Statement) {
+	t.Helper()
+	cases := map[string]int{}
+	for _, c := range Cases() {
+		if c.Version == v {
+			cases[c.ID]++
+		}
+	}
+	known := map[string]bool{}
+	server, without := 0, 0
+	for _, s := range statements {
+		if known[s.ID] {
+			t.Errorf("%s stands twice in the table", s.ID)
+		}
+		known[s.ID] = true
+		if s.Subject != Server && s.Subject != Client && s.Subject != Both {
+			t.Errorf("%s: subject %q", s.ID, s.Subject)
+		}
+		if (cases[s.ID] == 0) != (s.Untestable != "") {
+			t.Errorf("%s has %d cases and the reason %q for none", s.ID, cases[s.ID], s.Untestable)
+		}
+		if s.Subject != Client {
+			server++
+			if cases[s.ID] == 0 {
+				without++
+			}
+		}
+	}
+	for id := range cases {
+		if strings.HasPrefix(id, "MQTT-") && !known[id] {
+			t.Errorf("cases for %s, which is no statement of %s", id, v)
+		}
+	}
+	if without*10 > server {
+		t.Errorf("%d of the %d statements that bind servers have no case; at most one in ten may lack one", without, server)
+	}
+	t.Logf("%s: %d statements, %d bind servers, %d of these without a case", v, len(statements), server, without)
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -32,7 +33,7 @@ func (t *T) Dial() *Peer {
 	if err != nil {
 		t.Fatalf("dial %s: %v", t.broker.Addr(), err)
 	}
-	p := &Peer{t: t, name: "peer" + string(rune('A'+len(t.peers)%26)), conn: conn, r: bufio.NewReader(conn), version: t.Version}
+	p := &Peer{t: t, name: fmt.Sprintf("peer%d", len(t.peers)+1), conn: conn, r: bufio.NewReader(conn), version: t.Version}
 	t.peers = append(t.peers, p)
 	return p
 }
@@ -50,7 +51,7 @@ func (t *T) Connect(c Connect) (*Peer, *Packet) {
 
 // Client connects with a fresh session and a unique client id.
 func (t *T) Client() *Peer {
-	p, _ := t.Connect(Connect{ClientID: t.ClientID("c" + string(rune('a'+len(t.peers)%26))), Clean: true})
+	p, _ := t.Connect(Connect{ClientID: t.ClientID(fmt.Sprintf("c%d", len(t.peers))), Clean: true})
 	return p
 }
 
