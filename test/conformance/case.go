@@ -164,6 +164,9 @@ func (t *T) Restart(o Options) {
 	t.broker = b
 }
 
+// KeepAliveSlack is how long after one and a half keep-alive intervals this kind of broker may take to close.
+func (t *T) KeepAliveSlack() time.Duration { return t.target.KeepAliveSlack() }
+
 // Broker returns the broker under test.
 func (t *T) Broker() Broker { return t.broker }
 

@@ -39,6 +39,8 @@ type Target interface {
 	Name() string
 	// Start starts a broker with the options. errCannot (wrapped) when this target has no way to set them.
 	Start(o Options) (Broker, error)
+	// KeepAliveSlack is how long after one and a half keep-alive intervals the broker may take to notice.
+	KeepAliveSlack() time.Duration
 }
 
 // Broker is a running broker.
@@ -62,6 +64,8 @@ func (a addressTarget) Start(o Options) (Broker, error) {
 	}
 	return a, nil
 }
+func (a addressTarget) KeepAliveSlack() time.Duration { return 7 * time.Second }
+
 func (a addressTarget) Addr() string { return string(a) }
 func (a addressTarget) Log() string  { return "" }
 func (a addressTarget) Stop() error  { return nil }

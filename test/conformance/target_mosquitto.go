@@ -6,12 +6,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // mosquitto is Debian's mosquitto, started with a configuration file in a temporary directory. It tests the suite.
 type mosquitto struct{}
 
 func (mosquitto) Name() string { return "mosquitto" }
+
+// KeepAliveSlack: mosquitto looks at its keep-alives every five seconds.
+func (mosquitto) KeepAliveSlack() time.Duration { return 7 * time.Second }
 
 func (m mosquitto) Start(o Options) (Broker, error) {
 	bin, err := exec.LookPath("mosquitto")

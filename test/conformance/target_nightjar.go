@@ -9,12 +9,16 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 )
 
 // nightjar is this tree's broker, built with the race detector once per test run, on one network engine.
 type nightjar struct{ engine string }
 
 func (n nightjar) Name() string { return "Nightjar on " + n.engine }
+
+// KeepAliveSlack covers a coarse timer under the race detector on a busy machine.
+func (nightjar) KeepAliveSlack() time.Duration { return 2 * time.Second }
 
 func (n nightjar) Start(o Options) (Broker, error) {
 	bin, err := nightjarBinary()
