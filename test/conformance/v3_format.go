@@ -79,6 +79,10 @@ func init() {
 			Case{ID: "MQTT-1.5.3-2", Version: V311, Part: field, Title: "U+0000 in a string closes: " + field,
 				Run: stringFieldCloses(field, nul)})
 	}
+	for _, packet := range []string{"CONNECT", "PUBACK", "PUBREC", "PUBREL", "PUBCOMP", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ", "DISCONNECT"} {
+		register(Case{ID: "MQTT-2.2.2-2", Version: V311, Part: packet, Title: "wrong reserved flags close: " + packet,
+			Run: wrongFlagsClose(packet)})
+	}
 	// The same under the number of the field's own statement.
 	for id, field := range map[string]string{"MQTT-3.1.3-4": "clientid", "MQTT-3.1.3-10": "willtopic", "MQTT-3.1.3-11": "username",
 		"MQTT-3.3.2-1": "publish", "MQTT-3.8.3-1": "subscribe", "MQTT-3.10.3-1": "unsubscribe"} {
@@ -89,7 +93,10 @@ func init() {
 		Case{ID: "MQTT-4.7.3-2", Version: V311, Part: "filter", Title: "U+0000 in a filter closes", Run: stringFieldCloses("subscribe", nul)},
 		Case{ID: "MQTT-1.5.3-3", Version: V311, Title: "U+FEFF is kept in topics and payloads", Run: bomIsKept},
 		Case{ID: "MQTT-2.2.2-1", Version: V311, Title: "all packets of the server have the right reserved flags", Run: everyServerPacket},
-		Case{ID: "MQTT-2.2.2-2", Version: V311, Title: "wrong reserved flags close", Run: wrongFlagsClose},
+		Case{ID: "MQTT-3.6.1-1", Version: V311, Title: "PUBREL with wrong flags closes", Run: wrongFlagsClose("PUBREL")},
+		Case{ID: "MQTT-3.8.1-1", Version: V311, Title: "SUBSCRIBE with wrong flags closes", Run: wrongFlagsClose("SUBSCRIBE")},
+		Case{ID: "MQTT-3.10.1-1", Version: V311, Title: "UNSUBSCRIBE with wrong flags closes", Run: wrongFlagsClose("UNSUBSCRIBE")},
+		Case{ID: "MQTT-3.14.1-1", Version: V311, Title: "DISCONNECT with wrong flags closes", Run: wrongFlagsClose("DISCONNECT")},
 		Case{ID: "MQTT-2.3.1-1", Version: V311, Title: "packet identifier 0 closes", Run: packetIDZero},
 		Case{ID: "MQTT-2.3.1-4", Version: V311, Title: "identifiers of unacknowledged deliveries are all different", Run: outgoingIDsUnused},
 		Case{ID: "MQTT-2.3.1-5", Version: V311, Title: "QoS 0 has no identifier in either direction", Run: qos0HasNoID},
@@ -121,28 +128,34 @@ func everyServerPacket(t *T) {
 	p.ExpectNothing()
 }
 
-func wrongFlagsClose(t *T) {
-	connect := Connect{Version: t.Version, ClientID: t.ClientID("flags"), Clean: true}.Bytes()
-	connect[0] |= 0x01
-	t.eachConnectCloses(packetCase{"CONNECT with flags 0001", connect})
-	reflag := func(raw []byte, flags byte) []byte {
-		raw = append([]byte(nil), raw...)
-		raw[0] = raw[0]&0xf0 | flags
-		return raw
+// flagPackets are well-formed packets whose fixed header flags are reserved.
+func (t *T) flagPackets() map[string][]byte {
+	return map[string][]byte{
+		"CONNECT": Connect{Version: t.Version, ClientID: t.ClientID("flags"), Clean: true}.Bytes(),
+		"PUBACK":  Ack(PUBACK, 1), "PUBREC": Ack(PUBREC, 1), "PUBREL": Ack(PUBREL, 1), "PUBCOMP": Ack(PUBCOMP, 1),
+		"SUBSCRIBE":   Subscribe(t.Version, 1, nil, Sub{t.Topic("a"), 0}),
+		"UNSUBSCRIBE": Unsubscribe(t.Version, 1, nil, t.Topic("a")),
+		"PINGREQ":     Ping, "DISCONNECT": Disconnect,
 	}
-	var cases []packetCase
-	for _, c := range []packetCase{
-		{"PUBACK", Ack(PUBACK, 1)}, {"PUBREC", Ack(PUBREC, 1)}, {"PUBREL", Ack(PUBREL, 1)}, {"PUBCOMP", Ack(PUBCOMP, 1)},
-		{"SUBSCRIBE", Subscribe(t.Version, 1, nil, Sub{t.Topic("a"), 0})}, {"UNSUBSCRIBE", Unsubscribe(t.Version, 1, nil, t.Topic("a"))},
-		{"PINGREQ", Ping}, {"DISCONNECT", Disconnect},
-	} {
+}
+
+// wrongFlagsClose sends the packet with other flags than its own.
+func wrongFlagsClose(packet string) func(t *T) {
+	return func(t *T) {
+		good := t.flagPackets()[packet]
+		var cases []packetCase
 		for _, flags := range []byte{0, 1, 2, 4, 8, 15} {
-			if c.raw[0]&0x0f != flags {
-				cases = append(cases, packetCase{fmt.Sprintf("%s with flags %04b", c.what, flags), reflag(c.raw, flags)})
+			if good[0]&0x0f != flags {
+				raw := append([]byte{good[0]&0xf0 | flags}, good[1:]...)
+				cases = append(cases, packetCase{fmt.Sprintf("%s with flags %04b", packet, flags), raw})
 			}
 		}
+		if packet == "CONNECT" {
+			t.eachConnectCloses(cases...)
+			return
+		}
+		t.eachCloses(cases...)
 	}
-	t.eachCloses(cases...)
 }
 
 func packetIDZero(t *T) {
