@@ -348,3 +348,18 @@ func (p *Peer) CloseWrite() {
 	p.Drain()
 	p.Close()
 }
+
+// nextOrClosed takes the next packet; closed is true when the broker closed instead.
+func (p *Peer) nextOrClosed() (pkt *Packet, closed bool) {
+	if len(p.pending) > 0 {
+		return p.Next(), false
+	}
+	pkt, err := p.read(time.Now().Add(patience))
+	if errors.Is(err, io.EOF) {
+		return nil, true
+	}
+	if err != nil {
+		p.t.Fatalf("%s: want a packet or the close, read: %v", p.name, err)
+	}
+	return pkt, false
+}

@@ -11,12 +11,12 @@ type packetCase struct {
 }
 
 // eachCloses sends every packet on a fresh connection of its own after CONNECT, and expects the broker to close without
-// a word, as MQTT 3 has no way to say why.
+// a word, as MQTT 3 has no way to say why. A PINGREQ follows, so that a broker that goes on shows it at once.
 func (t *T) eachCloses(cases ...packetCase) {
 	for _, c := range cases {
 		t.Logf("--- %s", c.what)
 		p := t.Client()
-		p.Send(c.raw)
+		p.Send(c.raw, Ping)
 		p.ExpectClosed()
 	}
 	t.Client().ExpectNothing() // and it still serves
