@@ -205,19 +205,12 @@ func (p *Properties) decode(b []byte, at place) (rest []byte, err error) {
 	return b[end:], p.decodeFields(b[k:end:end], at)
 }
 
-// decodeFields reads properties until b is used up. Long: one step per kind of
-// value, and every step of the loop in one place keeps it fast.
+// decodeFields reads properties until b is used up.
 func (p *Properties) decodeFields(b []byte, at place) error {
 	for len(b) > 0 {
 		id := PropertyID(b[0])
-		if !knownProperties.Has(id) || id > PropSharedSubAvailable {
-			return unknownProperty(b, at)
-		}
-		if !allowed[at].Has(id) {
-			return protocolError(at.packet(), id.String()+" is not allowed in "+at.String(), "MQTT 5 §2.2.2.2")
-		}
-		if p.Has.Has(id) && id != PropUser && (id != PropSubscriptionID || at != place(PUBLISH)) {
-			return protocolError(at.packet(), id.String()+" comes twice", "MQTT 5 §2.2.2.2")
+		if id > PropSharedSubAvailable || !(allowed[at] &^ (p.Has &^ repeatable[at])).Has(id) {
+			return p.refuse(b, at)
 		}
 		p.Has.Set(id)
 		b = b[1:]
@@ -279,14 +272,20 @@ func (p *Properties) decodeFields(b []byte, at place) error {
 	return nil
 }
 
-// unknownProperty: an identifier that no property has, or one in more bytes
-// than it needs, at the start of b.
-func unknownProperty(b []byte, at place) error {
-	id, k := readVarint(b)
+// refuse says why the property at the start of b is not one that may come here.
+func (p *Properties) refuse(b []byte, at place) error {
+	v, k := readVarint(b)
 	if k <= 0 {
 		return malformed(at.packet(), "a property identifier of "+at.String()+" is not a variable byte integer in its shortest form", "MQTT-1.5.5-1")
 	}
-	return malformed(at.packet(), fmt.Sprintf("unknown property %d in %v", id, at), "MQTT 5 §2.2.2.2")
+	if v > uint32(PropSharedSubAvailable) || !knownProperties.Has(PropertyID(v)) {
+		return malformed(at.packet(), fmt.Sprintf("unknown property %d in %v", v, at), "MQTT 5 §2.2.2.2")
+	}
+	id := PropertyID(v)
+	if !allowed[at].Has(id) {
+		return protocolError(at.packet(), id.String()+" is not allowed in "+at.String(), "MQTT 5 §2.2.2.2")
+	}
+	return protocolError(at.packet(), id.String()+" comes twice in "+at.String(), "MQTT 5 §2.2.2.2")
 }
 
 func badSubscriptionID(k int, at place) error {

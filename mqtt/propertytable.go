@@ -101,6 +101,16 @@ var allowed = [16]PropertySet{
 	AUTH:        propertySet(PropAuthMethod, PropAuthData, PropReasonString, PropUser),
 }
 
+// repeatable are the properties that may come more than once: user properties
+// everywhere, and in a PUBLISH the identifiers of all subscriptions it matches.
+var repeatable = func() (r [16]PropertySet) {
+	for at := range r {
+		r[at] = propertySet(PropUser)
+	}
+	r[PUBLISH].Set(PropSubscriptionID)
+	return r
+}()
+
 // kind is how the value of a property is written. Numbers with a range of
 // values come first, up to kindUint32.
 type kind byte

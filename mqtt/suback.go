@@ -78,7 +78,7 @@ func appendReply(dst []byte, v Version, t PacketType, id uint16, props *Properti
 		return dst, unencodable(t, "packet identifier is 0", "MQTT-2.2.1-3")
 	}
 	if len(codes) == 0 {
-		return dst, unencodable(t, "has no reason code", "MQTT-3.8.4-6")
+		return dst, unencodable(t, "has no reason code", "MQTT 5 §3.9.3")
 	}
 	size := 2 + len(codes)
 	var err error
