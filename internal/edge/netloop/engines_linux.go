@@ -1,3 +1,3 @@
 package netloop
 
-var engines = []engineKind{}
+var engines = []engineKind{{"epoll", startEpoll}, {"goroutine", startGoroutine}}

@@ -140,6 +140,7 @@ const (
 	minReadBuffer     = 8 << 10
 	maxPacket         = 268_435_455 + 5 // MQTT 5 §2.1.4: the largest remaining length, and its fixed header
 	lingerTime        = time.Second
+	maxIov            = 32 // slices per write
 )
 
 // Engines lists the engines that this platform has, best first.

@@ -1,0 +1,107 @@
+package netloop
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The loop's system calls never wait: sockets are non-blocking, epoll_pwait has timeout 0. So they need not tell the
+// scheduler that this thread may be gone for long, which RawSyscall leaves out; telling it costs more than some of the
+// calls themselves, and after 20 µs in a call the monitor thread would take the P away from the loop only to hand it
+// back. The price is that the collector cannot stop this P until the call returns, so what may copy more than rawMax
+// bytes takes the ordinary way. Under the race detector everything does (see sys_race_linux.go), since that way
+// tells the detector of the kernel's accesses.
+const rawMax = 128 << 10
+
+func rawRead(fd int, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return int(n), errno
+}
+
+func rawWrite(fd int, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return int(n), errno
+}
+
+func rawEpollWait(epfd int, events []unix.EpollEvent) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+	return int(n), errno
+}
+
+// read returns 0 and no error at the end of the stream.
+func read(fd int, p []byte) (n int, errno syscall.Errno) {
+	for {
+		if raceEnabled {
+			n, errno = errnoOf(unix.Read(fd, p))
+		} else {
+			n, errno = rawRead(fd, p)
+		}
+		if errno != unix.EINTR {
+			return n, errno
+		}
+	}
+}
+
+// write writes the slices with one system call.
+func write(fd int, slices [][]byte, total int) (n int, errno syscall.Errno) {
+	for {
+		switch {
+		case len(slices) > 1:
+			n, errno = writev(fd, slices, total)
+		case raceEnabled || total > rawMax:
+			n, errno = errnoOf(unix.Write(fd, slices[0]))
+		default:
+			n, errno = rawWrite(fd, slices[0])
+		}
+		if errno != unix.EINTR {
+			return n, errno
+		}
+	}
+}
+
+func writev(fd int, slices [][]byte, total int) (int, syscall.Errno) {
+	if raceEnabled {
+		return errnoOf(unix.Writev(fd, slices))
+	}
+	var iov [maxIov]unix.Iovec // on the stack: unix.Writev allocates
+	for i, s := range slices {
+		iov[i].Base = unsafe.SliceData(s)
+		iov[i].SetLen(len(s))
+	}
+	var n uintptr
+	var errno syscall.Errno
+	if total > rawMax {
+		n, _, errno = syscall.Syscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(slices)))
+	} else {
+		n, _, errno = syscall.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&iov[0])), uintptr(len(slices)))
+	}
+	return int(n), errno
+}
+
+func errnoOf(n int, err error) (int, syscall.Errno) {
+	if errno, ok := err.(syscall.Errno); ok {
+		return 0, errno
+	}
+	return n, 0
+}
+
+// socketError takes the pending error of a socket; nil if there is none.
+func socketError(fd int) error {
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && v != 0 {
+		return syscall.Errno(v)
+	}
+	return nil
+}
+
+// unread is the number of bytes waiting in a socket's receive queue.
+func unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
