@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -95,5 +96,25 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 func uint16At(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
 
 // validText is the rule of every UTF-8 string: well formed, no surrogates, no
-// U+0000 ([MQTT-1.5.4-1], [MQTT-1.5.4-2]).
-func validText(b []byte) bool { return bytes.IndexByte(b, 0) < 0 && utf8.Valid(b) }
+// U+0000 ([MQTT-1.5.4-1], [MQTT-1.5.4-2]). ASCII goes eight bytes at a time.
+func validText(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		x := binary.LittleEndian.Uint64(b)
+		// The high bit of a byte: not ASCII, or 0 (borrows).
+		if (x|(x-ones))&highs != 0 {
+			break
+		}
+		b = b[8:]
+	}
+	if len(b) < 8 {
+		plain := true
+		for _, c := range b {
+			plain = plain && c-1 < utf8.RuneSelf-1
+		}
+		if plain {
+			return true
+		}
+	}
+	return bytes.IndexByte(b, 0) < 0 && utf8.Valid(b)
+}

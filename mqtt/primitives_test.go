@@ -60,3 +60,27 @@ func TestAppendIntegers(t *testing.T) {
 		t.Errorf("% x", got)
 	}
 }
+
+// Every byte at every place of strings of every length, and random strings: the
+// fast path sees what the slow one does.
+func TestValidText(t *testing.T) {
+	slow := func(b []byte) bool { return utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 }
+	for length := 1; length <= 20; length++ {
+		for at := range length {
+			b := []byte(strings.Repeat("a", length))
+			for c := range 256 {
+				b[at] = byte(c)
+				if validText(b) != slow(b) {
+					t.Fatalf("%q", b)
+				}
+			}
+		}
+	}
+	piece := rapid.SampledFrom([]string{"a", "seven77", "eight888", "é", "温", "😀", "\x00", "\x01", "\x7f", "\xed\xa0\x80", "\xc3", "\uffff"})
+	rapid.Check(t, func(t *rapid.T) {
+		b := []byte(strings.Join(rapid.SliceOf(piece).Draw(t, "pieces"), ""))
+		if validText(b) != slow(b) {
+			t.Fatalf("%q", b)
+		}
+	})
+}

@@ -54,8 +54,8 @@ func (p *Properties) Reset() {
 	if p.Has == 0 && len(p.User) == 0 && len(p.SubscriptionIDs) == 0 {
 		return
 	}
+	clear(p.User) // do not keep the buffers alive that the old views point to
 	user, ids := recycled(p.User), recycled(p.SubscriptionIDs)
-	clear(user[:cap(user)]) // do not keep the buffers alive that the old views point to
 	*p = Properties{User: user, SubscriptionIDs: ids}
 }
 
@@ -334,13 +334,13 @@ func checkText(id PropertyID, s []byte, at place) error {
 			return topicError(at.packet(), id.String(), err)
 		}
 	}
+	if validText(s) {
+		return nil
+	}
 	if bytes.IndexByte(s, 0) >= 0 {
 		return malformed(at.packet(), id.String()+" contains U+0000", "MQTT-1.5.4-2")
 	}
-	if !validText(s) {
-		return malformed(at.packet(), id.String()+" is not well-formed UTF-8", "MQTT-1.5.4-1")
-	}
-	return nil
+	return malformed(at.packet(), id.String()+" is not well-formed UTF-8", "MQTT-1.5.4-1")
 }
 
 // topicError wraps what package topic found wrong with a name or filter.
