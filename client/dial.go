@@ -41,7 +41,7 @@ func parseURL(rawURL string, o *Options) (address, error) {
 		}
 	}
 	a := address{network: "tcp", host: u.Hostname()}
-	port := ""
+	var port string
 	switch strings.ToLower(u.Scheme) {
 	case "mqtt", "tcp":
 		port = "1883"

@@ -15,7 +15,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultKeepAlive      = 60 * time.Second
-	DefaultMaxInFlight    = 100
+	DefaultMaxInFlight    = 20
 	DefaultQueue          = 1024
 	DefaultReconnectMin   = time.Second
 	DefaultReconnectMax   = time.Minute

@@ -41,6 +41,7 @@ var table = []rule{
 	{pkg: "cmd/nightjar", imports: []string{"internal/cli"}},
 	{pkg: "internal/cli",
 		imports: []string{"internal/app", "internal/config", "internal/access/password", "client", "mqtt", "mqtt/topic"},
+		tests:   []string{"test/mosquitto"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/net/proxy", "golang.org/x/term"}},
 	{pkg: "internal/app",
 		imports: []string{"broker/...", "internal/access/...", "internal/bridge", "internal/config", "internal/ops/...", "internal/store/...", "mqtt", "mqtt/topic"},
@@ -79,7 +80,8 @@ var table = []rule{
 		tests:   []string{"internal/store/..."}},
 	{pkg: "internal/core/session", pure: true, imports: []string{"internal/core/message", "internal/core/outbox", "mqtt", "mqtt/topic"}},
 	{pkg: "internal/core/subtree", pure: true, imports: []string{"internal/core/message", "mqtt", "mqtt/topic"}},
-	{pkg: "internal/core/retained", pure: true, imports: []string{"internal/core/message", "mqtt", "mqtt/topic"}},
+	{pkg: "internal/core/retained", pure: true, imports: []string{"internal/core/message", "mqtt", "mqtt/topic"},
+		modules: []string{"github.com/tidwall/btree"}},
 	{pkg: "internal/core/message", pure: true, imports: []string{"mqtt", "mqtt/topic"}},
 	{pkg: "internal/core/outbox", pure: true},
 
@@ -92,13 +94,14 @@ var table = []rule{
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 
 	// Public: what other programs import.
-	{pkg: "client", imports: []string{"mqtt", "mqtt/topic"}},
+	{pkg: "client", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"test/mosquitto"}},
 	{pkg: "mqtt", imports: []string{"mqtt/topic"}},
 	{pkg: "mqtt/topic"},
 
 	// Tests and measurements of the whole. conformance speaks raw bytes on purpose:
 	// with our own encoder it would share our own mistakes.
 	{pkg: "test/arch"},
+	{pkg: "test/mosquitto"},
 	{pkg: "test/conformance/...", imports: []string{"broker", "internal/store/..."}, modules: []string{sys}},
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
 	{pkg: "test/crash/...", imports: []string{"client", "mqtt"}, modules: []string{sys}},
