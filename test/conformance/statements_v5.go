@@ -84,7 +84,7 @@ var statementsV5 = []Statement{
 	{"MQTT-3.2.2-10", "A server without QoS 1 or 2 still takes SUBSCRIBE for any QoS.", Server, "conditional: the targets support QoS 2"},
 	{"MQTT-3.2.2-11", "A client does not publish above the server's Maximum QoS.", Client, clientOnly + ", and only where a server lowers Maximum QoS"},
 	{"MQTT-3.2.2-12", "A will QoS beyond the server's capabilities is refused, with 0x9B if a code is sent.", Server, "conditional: the targets support QoS 2"},
-	{"MQTT-3.2.2-13", "A retained will at a server without retain is refused, with 0x9A if a code is sent.", Server, "conditional: the targets support retained messages"},
+	{"MQTT-3.2.2-13", "A retained will at a server without retain is refused, with 0x9A if a code is sent.", Server, ""},
 	{"MQTT-3.2.2-14", "A client does not send RETAIN 1 where Retain Available is 0.", Client, clientOnly + ", and only where a server has no retain"},
 	{"MQTT-3.2.2-15", "A client sends no packet above the server's Maximum Packet Size.", Client, ""},
 	{"MQTT-3.2.2-16", "An empty client id gets an Assigned Client Identifier that no other session has.", Server, ""},

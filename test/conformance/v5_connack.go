@@ -255,6 +255,11 @@ func init() {
 			}
 		}
 	})
+	v5with(Options{RefuseRetain: true}, "MQTT-3.2.2-13", "", "a retained will at a server without retain is refused", func(t *T) {
+		t.refusedConnect([]byte{rcRetainUnsupported}, variant{"will retain", connect5(Connect{ClientID: t.ClientID("x"), Clean: true,
+			Will: &Will{Topic: t.Topic("w"), Payload: "w", Retain: true}})})
+		t.withWill(Will{Topic: t.Topic("w"), Payload: "w"}).Disconnect()
+	})
 	v5with(Options{MaxPacketSize: 1000}, "MQTT-3.2.2-15", "", "a packet above the server's Maximum Packet Size is refused with 0x95", func(t *T) {
 		aboveServersSize(t, 1000, 50)
 	})

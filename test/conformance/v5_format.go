@@ -85,8 +85,8 @@ func init() {
 		t.refusedConnect(badPacketCodes, variant{"CONNECT", Raw(0x11, connect5(Connect{ClientID: t.ClientID("x"), Clean: true})[2:]...)})
 	})
 	v5part("MQTT-2.1.3-1", "acks", "reserved flags of acknowledgements and PINGREQ that are wrong close", func(t *T) {
-		t.refused(badPacketCodes, variant{"PUBACK", Raw(0x41, 0, 1)}, variant{"PUBREC", Raw(0x52, 0, 1)},
-			variant{"PUBCOMP", Raw(0x78, 0, 1)}, variant{"PINGREQ", Raw(0xc1)})
+		t.refused(badPacketCodes, variant{"PUBACK", Cat(Raw(0x41, 0, 1), Ping)}, variant{"PUBREC", Cat(Raw(0x52, 0, 1), Ping)},
+			variant{"PUBCOMP", Cat(Raw(0x78, 0, 1), Ping)}, variant{"PINGREQ", Raw(0xc1)})
 	})
 	v5("MQTT-2.2.1-2", "QoS 0 is read and sent without a packet identifier", func(t *T) {
 		topic := t.Topic("a")
