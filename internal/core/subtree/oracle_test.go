@@ -298,14 +298,14 @@ func randomBytes(seed uint64, n int) []byte {
 }
 
 func TestAgainstOracle(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(25) {
 		run(t, New(), randomBytes(seed, 3000), 3)
 	}
 }
 
 // With 40 subscribers on few filters, nodes pass the limits of the index both ways.
 func TestAgainstOracleManySubscribers(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range uint64(4) {
 		tree, r := New(), rand.New(rand.NewPCG(seed, 1))
 		m := model{}
 		for i := range 4000 {
@@ -335,7 +335,7 @@ func TestAgainstOracleManySubscribers(t *testing.T) {
 // Every level hashes alike, or to one of two values: the text decides, and chains lose nobody.
 func TestCollidingHashes(t *testing.T) {
 	for _, mask := range []uint32{0, 1} {
-		for seed := range uint64(20) {
+		for seed := range uint64(8) {
 			tree := New()
 			tree.hashMask = mask
 			run(t, tree, randomBytes(seed, 3000), 3)

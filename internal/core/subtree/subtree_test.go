@@ -242,7 +242,7 @@ func TestConcurrentUse(t *testing.T) {
 	for w := range 3 {
 		writers.Go(func() {
 			own := SubscriberID(w)
-			for i := range 3000 {
+			for i := range 1000 {
 				f := fmt.Sprintf("w%d/%d/+", w, i%50)
 				tree.Subscribe(f, own, 1, uint32(i))
 				tree.Subscribe("all/#", own, 0, 0)
@@ -253,7 +253,7 @@ func TestConcurrentUse(t *testing.T) {
 				if i%7 == 0 {
 					tree.Unsubscribe(f, own)
 				}
-				if i%500 == 0 {
+				if i%300 == 0 {
 					tree.RemoveAll(own)
 				}
 			}
