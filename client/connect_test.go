@@ -133,6 +133,18 @@ func TestConnectFails(t *testing.T) {
 	})
 	p = f.accept()
 	p.expect(mqtt.CONNECT)
+	p.sendRaw([]byte{0x20, 2, 0, 1})
+	var refused *client.ConnectError
+	if err := await(t, "Connect", connected); !errors.As(err, &refused) || refused.Code != mqtt.UnsupportedProtocolVersion {
+		t.Errorf("server of MQTT 3: %v", err)
+	}
+
+	connected = background(func() error {
+		_, err := client.Connect(testContext(t), f.url(), client.Options{})
+		return err
+	})
+	p = f.accept()
+	p.expect(mqtt.CONNECT)
 	p.sendRaw(mqtt.PingrespBytes)
 	if err := await(t, "Connect", connected); err == nil || !strings.Contains(err.Error(), "PINGRESP before its CONNACK") {
 		t.Errorf("wrong packet: %v", err)
@@ -292,5 +304,37 @@ func TestKeepAlive(t *testing.T) {
 	p.expect(mqtt.PINGREQ)
 	if err := await(t, "OnDisconnect", lost); !errors.Is(err, client.ErrKeepAlive) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTrace checks that every packet is told of, once.
+func TestTrace(t *testing.T) {
+	f := newFake(t, mqtt.V5)
+	traced := make(chan string, 100)
+	c, p := f.connect(client.Options{Trace: func(sent bool, f mqtt.Frame) {
+		if sent {
+			traced <- "> " + f.Type.String()
+		} else {
+			traced <- "< " + f.Type.String()
+		}
+	}}, mqtt.Connack{})
+	done := publish(t, c, &client.Message{Topic: "a", QoS: 1})
+	p.expectPublish()
+	p.send(&mqtt.Ack{Type: mqtt.PUBACK, PacketID: 1})
+	await(t, "outcome", done)
+	ended := background(func() error { return c.Disconnect(testContext(t)) })
+	p.expectDisconnect(mqtt.Success)
+	p.conn.Close()
+	if err := await(t, "Disconnect", ended); err != nil {
+		t.Error(err)
+	}
+	count := map[string]int{}
+	for range 5 {
+		count[await(t, "trace", traced)]++
+	}
+	for _, want := range []string{"> CONNECT", "< CONNACK", "> PUBLISH", "< PUBACK", "> DISCONNECT"} {
+		if count[want] != 1 {
+			t.Errorf("%s: %d times", want, count[want])
+		}
 	}
 }

@@ -59,7 +59,7 @@ func (c *Client) handshake(ctx context.Context, first bool) (*link, *reader, Con
 		return nil, nil, Connack{}, fmt.Errorf("connecting to %s: %w", c.addr.target, err)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	r := &reader{conn: conn, max: int(c.opts.MaximumPacketSize)}
+	r := &reader{conn: conn, max: int(c.opts.MaximumPacketSize), trace: c.opts.Trace}
 	ack, err := c.greet(ctx, conn, r, first)
 	if !stop() && err == nil {
 		err = ctx.Err() // the deadline has been set: the connection is of no use
@@ -71,7 +71,7 @@ func (c *Client) handshake(ctx context.Context, first bool) (*link, *reader, Con
 		}
 		return nil, nil, Connack{}, fmt.Errorf("connecting to %s: %w", c.addr.target, err)
 	}
-	l := newLink(conn, c.opts.Version, c.notify)
+	l := newLink(conn, &c.opts, c.notify)
 	l.limits = limits{
 		maxQoS: ack.MaximumQoS, retain: ack.RetainAvailable, maxPacket: ack.MaximumPacketSize,
 		aliasMax: ack.TopicAliasMaximum, aliases: map[uint16]string{},
@@ -88,6 +88,7 @@ func (c *Client) greet(ctx context.Context, conn net.Conn, r *reader, first bool
 	if _, err := conn.Write(packet); err != nil {
 		return Connack{}, err
 	}
+	traceSent(c.opts.Trace, packet)
 	for {
 		f, err := r.next(func() {})
 		if err != nil {
@@ -104,6 +105,7 @@ func (c *Client) greet(ctx context.Context, conn net.Conn, r *reader, first bool
 			if _, err := conn.Write(answer); err != nil {
 				return Connack{}, err
 			}
+			traceSent(c.opts.Trace, answer)
 		default:
 			return Connack{}, fmt.Errorf("the server sent %v before its CONNACK [MQTT-3.2.0-1]", f.Type)
 		}
@@ -195,6 +197,10 @@ func setAuth(w *mqtt.Properties, method string, data []byte) {
 
 // accepted reads a CONNACK: the terms of the connection, or a *ConnectError.
 func (c *Client) accepted(ctx context.Context, f mqtt.Frame) (Connack, error) {
+	if v3 := byte(mqtt.ConnRefusedVersion); c.opts.Version == mqtt.V5 && len(f.Body) == 2 && f.Body[1] == v3 {
+		// A server without MQTT 5 says so in its own language.
+		return Connack{}, &ConnectError{Version: mqtt.V5, Code: mqtt.UnsupportedProtocolVersion, Reason: "it speaks MQTT 3 only"}
+	}
 	var p mqtt.Connack
 	if err := p.Decode(f, c.opts.Version); err != nil {
 		return Connack{}, err

@@ -39,6 +39,7 @@ type link struct {
 	wake   chan struct{} // capacity 1: out has something
 	gone   chan struct{} // closed when the link is down
 	onRoom func()
+	trace  func(sent bool, f mqtt.Frame) // may be nil
 	once   sync.Once
 
 	lastRead  atomic.Int64 // unix nanoseconds
@@ -46,8 +47,8 @@ type link struct {
 	stalled   atomic.Bool // the reader waits for OnMessage and cannot see a PINGRESP
 }
 
-func newLink(conn net.Conn, v mqtt.Version, onRoom func()) *link {
-	l := &link{conn: conn, version: v, wake: make(chan struct{}, 1), gone: make(chan struct{}), onRoom: onRoom}
+func newLink(conn net.Conn, o *Options, onRoom func()) *link {
+	l := &link{conn: conn, version: o.Version, wake: make(chan struct{}, 1), gone: make(chan struct{}), onRoom: onRoom, trace: o.Trace}
 	now := time.Now().UnixNano()
 	l.lastRead.Store(now)
 	l.lastWrite.Store(now)
@@ -205,6 +206,7 @@ func (l *link) flush(spare []byte, keepAlive time.Duration) ([]byte, bool) {
 			return nil, false
 		}
 		l.lastWrite.Store(time.Now().UnixNano())
+		traceSent(l.trace, buf)
 	}
 	l.mu.Lock()
 	l.writing = 0
@@ -220,6 +222,18 @@ func (l *link) flush(spare []byte, keepAlive time.Duration) ([]byte, bool) {
 		buf = nil // one huge message must not keep its buffer for ever
 	}
 	return buf, true
+}
+
+// traceSent tells trace of the packets in buf.
+func traceSent(trace func(sent bool, f mqtt.Frame), buf []byte) {
+	for trace != nil && len(buf) > 0 {
+		f, n, _, err := mqtt.ParseFrame(buf, 0)
+		if err != nil || n == 0 {
+			return // not ours to judge here
+		}
+		trace(true, f)
+		buf = buf[n:]
+	}
 }
 
 // sayGoodbye half-closes, so that the server reads our DISCONNECT and closes;
@@ -246,10 +260,11 @@ func (l *link) isDown() bool {
 
 // reader cuts packets off a connection.
 type reader struct {
-	conn net.Conn
-	max  int // largest packet taken, 0: no limit
-	buf  []byte
-	r, w int // buf[r:w] is unread
+	conn  net.Conn
+	max   int // largest packet taken, 0: no limit
+	trace func(sent bool, f mqtt.Frame)
+	buf   []byte
+	r, w  int // buf[r:w] is unread
 }
 
 // next returns the next packet; its body is valid until next is called again.
@@ -261,6 +276,9 @@ func (r *reader) next(onRead func()) (mqtt.Frame, error) {
 		}
 		if n > 0 {
 			r.r += n
+			if r.trace != nil {
+				r.trace(false, f)
+			}
 			return f, nil
 		}
 		r.makeRoom(need)

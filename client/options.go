@@ -116,6 +116,10 @@ type Options struct {
 	// must not wait for anything that needs a connection.
 	OnConnect    func(Connack)
 	OnDisconnect func(err error)
+
+	// Trace is told of every packet that was sent or received, for debugging. It
+	// is called by several goroutines, must not wait, and must not keep the body.
+	Trace func(sent bool, f mqtt.Frame)
 }
 
 // Will is a message that the server publishes in the client's name.
