@@ -159,11 +159,11 @@ func (p *Connect) decodeClientID(b []byte) (rest []byte, err error) {
 		return nil, truncated(CONNECT, "the client identifier")
 	}
 	if bad := topic.ValidCharacters(p.ClientID); bad != nil {
-		err := topicError(CONNECT, "client identifier", bad).(*Error)
+		e := topicError(CONNECT, "client identifier", bad)
 		if p.Version == V5 {
-			err.Code = ClientIdentifierNotValid
+			e.Code = ClientIdentifierNotValid
 		}
-		return nil, err
+		return nil, e
 	}
 	return b, nil
 }

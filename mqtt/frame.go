@@ -95,14 +95,14 @@ var knownFlags = [16]uint16{
 
 // ParseFrame cuts one packet off the start of b. n is how many bytes it took.
 // n is 0 and err nil when the packet is not complete; need is then the size of
-// the whole packet in bytes if that is known already, else 0. max is the
+// the whole packet in bytes if that is known already, else 0. limit is the
 // largest whole packet to accept in bytes; 0 means no limit but the
 // protocol's. What is wrong with the fixed header is reported as soon as its
 // bytes are there, before the body is.
 //
 // err is nil or an *Error: PacketTooLarge, or MalformedPacket, or
 // ProtocolError for flags of PUBREL and DISCONNECT.
-func ParseFrame(b []byte, max int) (f Frame, n, need int, err error) {
+func ParseFrame(b []byte, limit int) (f Frame, n, need int, err error) {
 	if len(b) == 0 {
 		return Frame{}, 0, 0, nil
 	}
@@ -118,9 +118,9 @@ func ParseFrame(b []byte, max int) (f Frame, n, need int, err error) {
 		return Frame{}, 0, 0, nil
 	}
 	size := 1 + k + int(length)
-	if max > 0 && size > max {
+	if limit > 0 && size > limit {
 		return Frame{}, 0, size, &Error{PacketTooLarge, t,
-			fmt.Sprintf("%d bytes, the limit is %d", size, max), "MQTT 5 §3.1.2.11.4"}
+			fmt.Sprintf("%d bytes, the limit is %d", size, limit), "MQTT 5 §3.1.2.11.4"}
 	}
 	if length != 0 && (t == PINGREQ || t == PINGRESP) {
 		return Frame{}, 0, 0, malformed(t, "must have no body", "MQTT 5 §3.12")

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -115,7 +116,18 @@ func (p *Properties) AppendFields(dst []byte) []byte {
 	if p.Has == 0 && len(p.User) == 0 && len(p.SubscriptionIDs) == 0 {
 		return dst
 	}
-	for s := p.present(); s != 0; s &= s - 1 {
+	return p.appendSet(dst, p.present())
+}
+
+// AppendSelected is AppendFields for those of the properties that are in only:
+// what of a message travels on to its receivers (MQTT 5 §3.3.2.3).
+func (p *Properties) AppendSelected(dst []byte, only PropertySet) []byte {
+	return p.appendSet(dst, p.present()&only)
+}
+
+// appendSet appends the properties in s, all of which must be present.
+func (p *Properties) appendSet(dst []byte, s PropertySet) []byte {
+	for ; s != 0; s &= s - 1 {
 		id := PropertyID(bits.TrailingZeros64(uint64(s)))
 		switch kinds[id] {
 		case kindByte:
@@ -171,8 +183,7 @@ func (p *Properties) measure(at place) (int, error) {
 				long = long || len(p.User[i].Key) > MaxStringLength || len(p.User[i].Value) > MaxStringLength
 			}
 		default:
-			if err := p.checkNumber(id, at); err != nil {
-				e := err.(*Error)
+			if e := p.checkNumber(id, at); e != nil {
 				return 0, unencodable(e.Packet, e.Detail, e.Statement)
 			}
 		}
@@ -264,8 +275,8 @@ func (p *Properties) decodeFields(b []byte, at place) error {
 			return truncated(at.packet(), id.String())
 		}
 		if kinds[id] <= kindUint32 {
-			if err := p.checkNumber(id, at); err != nil {
-				return err
+			if e := p.checkNumber(id, at); e != nil {
+				return e
 			}
 		}
 	}
@@ -296,11 +307,11 @@ func badSubscriptionID(k int, at place) error {
 }
 
 // checkNumber refuses the values that a numeric property must not have.
-func (p *Properties) checkNumber(id PropertyID, at place) error {
+func (p *Properties) checkNumber(id PropertyID, at place) *Error {
 	switch kinds[id] {
 	case kindByte:
 		if v := *p.byteField(id); v > 1 {
-			return protocolError(at.packet(), fmt.Sprintf("%v is %d, must be 0 or 1", id, v), "MQTT 5 §2.2.2.2")
+			return &Error{ProtocolError, at.packet(), fmt.Sprintf("%v is %d, must be 0 or 1", id, v), "MQTT 5 §2.2.2.2"}
 		}
 	case kindUint16:
 		if *p.uint16Field(id) != 0 {
@@ -308,13 +319,13 @@ func (p *Properties) checkNumber(id PropertyID, at place) error {
 		}
 		switch id {
 		case PropReceiveMaximum:
-			return protocolError(at.packet(), id.String()+" is 0", "MQTT 5 §3.1.2.11.3")
+			return &Error{ProtocolError, at.packet(), id.String() + " is 0", "MQTT 5 §3.1.2.11.3"}
 		case PropTopicAlias:
 			return &Error{TopicAliasInvalid, at.packet(), id.String() + " is 0", "MQTT-3.3.2-8"}
 		}
 	case kindUint32:
 		if id == PropMaximumPacketSize && p.MaximumPacketSize == 0 {
-			return protocolError(at.packet(), id.String()+" is 0", "MQTT 5 §3.1.2.11.4")
+			return &Error{ProtocolError, at.packet(), id.String() + " is 0", "MQTT 5 §3.1.2.11.4"}
 		}
 	}
 	return nil
@@ -323,16 +334,16 @@ func (p *Properties) checkNumber(id PropertyID, at place) error {
 // checkText: a response topic is a topic name; other strings are only UTF-8.
 func checkText(id PropertyID, s []byte, at place) error {
 	if id == PropResponseTopic {
-		switch err := topic.ValidName(s); err {
-		case nil:
+		err := topic.ValidName(s)
+		switch {
+		case err == nil:
 			return nil
-		case topic.ErrWildcard:
+		case errors.Is(err, topic.ErrWildcard):
 			return protocolError(at.packet(), id.String()+" contains a wildcard", "MQTT-3.3.2-14")
-		case topic.ErrEmpty:
+		case errors.Is(err, topic.ErrEmpty):
 			return protocolError(at.packet(), id.String()+" is empty", "MQTT-4.7.3-1")
-		default:
-			return topicError(at.packet(), id.String(), err)
 		}
+		return topicError(at.packet(), id.String(), err)
 	}
 	if validText(s) {
 		return nil
@@ -344,7 +355,10 @@ func checkText(id PropertyID, s []byte, at place) error {
 }
 
 // topicError wraps what package topic found wrong with a name or filter.
-func topicError(t PacketType, what string, err error) error {
-	e := err.(*topic.Error)
-	return malformed(t, what+" "+e.Detail, e.Statement)
+func topicError(t PacketType, what string, err error) *Error {
+	var e *topic.Error
+	if !errors.As(err, &e) {
+		e = &topic.Error{Detail: err.Error()}
+	}
+	return &Error{MalformedPacket, t, what + " " + e.Detail, e.Statement}
 }

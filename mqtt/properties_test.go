@@ -268,6 +268,20 @@ func TestPropertiesLen(t *testing.T) {
 	}
 }
 
+func TestPropertiesAppendSelected(t *testing.T) {
+	p := publishGoldens[len(publishGoldens)-1].packet.(*Publish).Props
+	if got := p.AppendSelected(nil, ^PropertySet(0)); !bytes.Equal(got, p.AppendFields(nil)) {
+		t.Errorf("all: % x", got)
+	}
+	if got := p.AppendSelected(nil, has(PropPayloadFormat, PropUser, PropReasonString)); string(got) !=
+		"\x01\x01\x26\x00\x01k\x00\x011\x26\x00\x01k\x00\x012" {
+		t.Errorf("three, of which two are there: % x", got)
+	}
+	if got := p.AppendSelected(nil, 0); len(got) != 0 {
+		t.Errorf("none: % x", got)
+	}
+}
+
 // The bits decide: a field without its bit is not written, User and
 // SubscriptionIDs need none, and bits that no property has do no harm.
 func TestPropertiesBits(t *testing.T) {
@@ -287,7 +301,7 @@ func TestPropertySet(t *testing.T) {
 	s.Set(PropUser)
 	s.Set(PropPayloadFormat)
 	s.Clear(PropPayloadFormat)
-	if !s.Has(PropUser) || s.Has(PropPayloadFormat) || s != 1<<38 {
+	if !s.Has(PropUser) || s.Has(PropPayloadFormat) || s != 1<<38 || s.With(PropTopicAlias) != 1<<38|1<<35 {
 		t.Errorf("%x", s)
 	}
 }

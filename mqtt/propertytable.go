@@ -48,6 +48,9 @@ func (s *PropertySet) Set(id PropertyID) { *s |= 1 << (id & 63) }
 // Clear removes id.
 func (s *PropertySet) Clear(id PropertyID) { *s &^= 1 << (id & 63) }
 
+// With returns the set with id added.
+func (s PropertySet) With(id PropertyID) PropertySet { return s | 1<<(id&63) }
+
 func propertySet(ids ...PropertyID) (s PropertySet) {
 	for _, id := range ids {
 		s.Set(id)

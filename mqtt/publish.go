@@ -1,6 +1,10 @@
 package mqtt
 
-import "github.com/nightjar-mqtt/nightjar/mqtt/topic"
+import (
+	"errors"
+
+	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
+)
 
 // Publish is a PUBLISH packet (MQTT 5 §3.3, MQTT 3.1.1 §3.3).
 type Publish struct {
@@ -57,7 +61,7 @@ func (p *Publish) Decode(f Frame, v Version) error {
 
 // emptyOrInvalid: an empty topic stands for a topic alias, in MQTT 5.
 func (p *Publish) emptyOrInvalid(v Version, err error) error {
-	if err == topic.ErrEmpty && v == V5 {
+	if errors.Is(err, topic.ErrEmpty) && v == V5 {
 		if p.Props.Has.Has(PropTopicAlias) {
 			return nil
 		}

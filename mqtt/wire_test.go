@@ -125,7 +125,7 @@ func frame(first byte, body []byte) []byte {
 }
 
 // wantCode: err is an *Error of that code, about that packet.
-func wantCode(t testing.TB, err error, code ReasonCode, typ PacketType) {
+func wantCode(t testing.TB, err error, code ReasonCode, typ PacketType) (detail string) {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) {
@@ -137,6 +137,7 @@ func wantCode(t testing.TB, err error, code ReasonCode, typ PacketType) {
 	if e.Detail == "" || strings.Contains(err.Error(), "%!") {
 		t.Fatalf("error says nothing: %q", err)
 	}
+	return e.Detail
 }
 
 // refused is a packet that Decode must refuse.
@@ -154,8 +155,8 @@ func checkRefused(t *testing.T, list []refused) {
 		t.Run(fmt.Sprintf("%v/%s", c.v, c.name), func(t *testing.T) {
 			b := unhex(t, c.hex)
 			_, err := decode(b, c.v)
-			wantCode(t, err, c.code, PacketType(b[0]>>4))
-			if d := err.(*Error).Detail; (strings.Contains(d, "cut short") || strings.Contains(d, "left over")) != c.size {
+			d := wantCode(t, err, c.code, PacketType(b[0]>>4))
+			if (strings.Contains(d, "cut short") || strings.Contains(d, "left over")) != c.size {
 				t.Errorf("refused for another reason: %v", err)
 			}
 		})

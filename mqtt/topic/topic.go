@@ -23,7 +23,7 @@ const (
 )
 
 // Error is why a name or filter is refused. Every refusal is one of the Err
-// variables, so compare with ==.
+// variables.
 type Error struct {
 	Detail    string // what is wrong, in words
 	Statement string // the normative statement or section; empty for Nightjar's own limits

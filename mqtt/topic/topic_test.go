@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func TestValidName(t *testing.T) {
 		{"\xED\xA0\x80", ErrUTF8}, {"\xED\xBF\xBF", ErrUTF8}, {"\xC0\x80", ErrUTF8}, {"\xC3", ErrUTF8}, {"\x80", ErrUTF8}, {"\xFF", ErrUTF8},
 		{"\xF4\x90\x80\x80", ErrUTF8}, {"a topic that ends badly \xE6\xB8", ErrUTF8},
 	} {
-		if got := ValidName([]byte(c.name)); got != c.want {
+		if got := ValidName([]byte(c.name)); !errors.Is(got, c.want) {
 			t.Errorf("%.40q: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -57,7 +58,7 @@ func TestValidFilter(t *testing.T) {
 		// Not shared subscriptions: the first level is another.
 		{"$shared/g", nil}, {"$shar", nil}, {"$Share/g", nil}, {"a/$share", nil}, {"/$share//a", nil},
 	} {
-		if got := ValidFilter([]byte(c.filter)); got != c.want {
+		if got := ValidFilter([]byte(c.filter)); !errors.Is(got, c.want) {
 			t.Errorf("%.40q: %v, want %v", c.filter, got, c.want)
 		}
 	}
@@ -67,7 +68,7 @@ func TestValidCharacters(t *testing.T) {
 	for s, want := range map[string]error{
 		"": nil, "#+/": nil, long + long: nil, "é": nil, "\x00": ErrNull, "\x10": ErrControl, "\uFFFF": ErrNonChar, "\xFF": ErrUTF8,
 	} {
-		if got := ValidCharacters([]byte(s)); got != want {
+		if got := ValidCharacters([]byte(s)); !errors.Is(got, want) {
 			t.Errorf("%.20q: %v, want %v", s, got, want)
 		}
 	}
