@@ -85,7 +85,7 @@ func readPacket(r io.Reader, v Version) (*Packet, error) {
 	length, shift := 0, 0
 	for {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
-			return nil, badf("%s cut off in its remaining length: %v", typeNames[p.Type], err)
+			return nil, badf("%s cut off in its remaining length (%v)", typeNames[p.Type], err)
 		}
 		length |= int(b[0]&0x7f) << shift
 		if b[0] < 0x80 {

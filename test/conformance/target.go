@@ -103,18 +103,31 @@ func (p *process) awaitAddr(addr func() string) error {
 	for {
 		if p.addr = addr(); p.addr != "" {
 			if c, err := net.Dial("tcp", p.addr); err == nil {
-				return c.Close()
+				return hangUp(c.(*net.TCPConn))
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return fmt.Errorf("%s ended before it listened: %v\n%s", p.cmd, p.err, p.out.String())
+			return fmt.Errorf("%s ended before it listened: %w\n%s", p.cmd, p.exit(), p.out.String())
 		case <-limit.C:
 			_ = p.cmd.Process.Kill()
 			return fmt.Errorf("%s does not listen after 20 s\n%s", p.cmd, p.out.String())
 		}
 	}
+}
+
+// hangUp closes the connection and waits until the broker has closed it too, so that it counts no longer.
+func hangUp(c *net.TCPConn) error {
+	defer func() { _ = c.Close() }()
+	if err := c.CloseWrite(); err != nil {
+		return err
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the broker keeps a connection that was closed before CONNECT for more than %v", patience)
+	}
+	return nil
 }
 
 func (p *process) Addr() string { return p.addr }
@@ -127,7 +140,7 @@ func (p *process) Stop() error {
 	}
 	select {
 	case <-p.done:
-		return fmt.Errorf("the broker ended by itself: %v\n%s", p.err, tail(p.out.String()))
+		return fmt.Errorf("the broker ended by itself: %w\n%s", p.exit(), tail(p.out.String()))
 	default:
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -139,9 +152,17 @@ func (p *process) Stop() error {
 		return errors.New("the broker did not end within 15 s of SIGTERM")
 	}
 	if p.err != nil {
-		return fmt.Errorf("the broker ended with %v\n%s", p.err, tail(p.out.String()))
+		return fmt.Errorf("the broker ended with %w\n%s", p.err, tail(p.out.String()))
 	}
 	return nil
+}
+
+// exit is why the process ended, for messages; call it after done.
+func (p *process) exit() error {
+	if p.err == nil {
+		return errors.New("exit status 0")
+	}
+	return p.err
 }
 
 func tail(s string) string {

@@ -49,7 +49,7 @@ func (m mosquitto) startOn(bin string, o Options) (Broker, error) {
 	for name, password := range o.Users {
 		out, err := exec.Command("mosquitto_passwd", "-c", "-b", filepath.Join(dir, "one"), name, password).CombinedOutput()
 		if err != nil {
-			return nil, fmt.Errorf("mosquitto_passwd: %v: %s", err, out)
+			return nil, fmt.Errorf("mosquitto_passwd: %w: %s", err, out)
 		}
 		one, err := os.ReadFile(filepath.Join(dir, "one"))
 		if err != nil {

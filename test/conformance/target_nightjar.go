@@ -101,7 +101,7 @@ var nightjarBinary = sync.OnceValues(func() (string, error) {
 	cmd := exec.Command("go", "build", "-race", "-o", bin, "./cmd/nightjar")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build -race ./cmd/nightjar: %v\n%s", err, out)
+		return "", fmt.Errorf("go build -race ./cmd/nightjar: %w\n%s", err, out)
 	}
 	return bin, nil
 })

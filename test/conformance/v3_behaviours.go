@@ -18,6 +18,13 @@ func init() {
 				t.eachConnectCloses(packetCase{name, Connect{Version: V311, ProtocolName: name, ClientID: t.ClientID("a"), Clean: true}.Bytes()})
 			}
 		}},
+		Case{ID: "B-02", Version: V311, Part: "accepted", Title: "a version that accept_protocol_versions leaves out: 0x01",
+			Options: Options{AcceptVersions: []Version{V311, V5}}, Run: func(t *T) {
+				p := t.Dial()
+				p.Send(Connect{Version: V31, ClientID: t.ClientID("a"), Clean: true}.Bytes())
+				p.ExpectConnackRefusal(1)
+				t.Client().ExpectNothing()
+			}},
 		Case{ID: "B-03", Version: V311, Title: "a second CONNECT with another client id closes and leaves that client alone", Run: secondConnectOther},
 		Case{ID: "B-04", Version: V311, Title: "a CONNECT cut at any byte closes", Run: connectCutAnywhere},
 		Case{ID: "B-05", Version: V311, Title: "an empty client id: the session is not found again", Run: emptyIDIsNew},
@@ -58,6 +65,8 @@ func init() {
 		Case{ID: "B-18", Version: V311, Title: "after bad packets of one client the others are served", Run: othersAreServed},
 		Case{ID: "B-32", Version: V311, Title: "an empty will payload is sent, also retained, where it removes", Run: emptyWill},
 		Case{ID: "B-34", Version: V311, Title: "a will topic with wildcards or empty closes", Run: badWillTopics},
+		Case{ID: "B-34", Version: V311, Part: "oversize", Title: "a will over message_size_limit: CONNACK 0x05",
+			Options: Options{MessageSizeLimit: 100}, Run: oversizeWill},
 		Case{ID: "B-36", Version: V311, Title: "clean and lasting connections in turn neither lose nor double subscriptions", Run: flipFlop},
 		Case{ID: "B-36", Version: V311, Part: "qos0", Title: "QoS 0 is not queued for an offline session", Run: func(t *T) { qos0Offline(t, false) }},
 		Case{ID: "B-36", Version: V311, Part: "queue-qos0", Title: "QoS 0 is queued with queue_qos0_messages",
@@ -335,6 +344,15 @@ func badWillTopics(t *T) {
 			Connect{Version: t.Version, ClientID: t.ClientID("w"), Clean: true, Will: &Will{Topic: topic, Payload: "x"}}.Bytes()})
 	}
 	t.eachConnectCloses(cases...)
+}
+
+func oversizeWill(t *T) {
+	will := Will{Topic: t.Topic("w"), Payload: strings.Repeat("x", 101)}
+	p := t.Dial()
+	p.Send(Connect{Version: t.Version, ClientID: t.ClientID("big"), Clean: true, Will: &will}.Bytes())
+	p.ExpectConnackRefusal(5)
+	will.Payload = will.Payload[1:]
+	t.clientWithWill("fits", will).ExpectNothing()
 }
 
 func flipFlop(t *T) {

@@ -38,6 +38,8 @@ func init() {
 			Options: Options{UpgradeOutgoingQoS: true}, Run: upgradedQoS},
 		Case{ID: "B-27", Version: V311, Part: "order", Title: "SUBACK comes before the retained messages", Run: subackBeforeRetained},
 		Case{ID: "B-27", Version: V311, Part: "tree", Title: "a retained tree is removed one by one", Run: removeTree},
+		Case{ID: "B-29", Version: V311, Title: "with retain_available false a retained PUBLISH closes and is not kept",
+			Options: Options{RefuseRetain: true}, Run: retainRefused},
 		Case{ID: "B-42", Version: V311, Title: "publishing to $SYS is ignored", Run: publishToSys},
 		Case{ID: "B-43", Version: V311, Title: "$share/group/filter: one member gets each message, plain subscribers all", Run: shared},
 		Case{ID: "B-43", Version: V311, Part: "malformed", Title: "malformed $share filters are refused", Run: malformedShare},
@@ -170,6 +172,17 @@ func removeTree(t *T) {
 	sub := t.Client()
 	sub.Subscribe(t.Topic("#"), 0)
 	sub.ExpectNothing()
+}
+
+func retainRefused(t *T) {
+	p := t.Client()
+	p.Send(Publish{Topic: t.Topic("a"), Payload: "x", Retain: true}.Bytes(t.Version), Ping)
+	p.ExpectClosed()
+	sub, pub := t.Client(), t.Client()
+	sub.Subscribe(t.Topic("a"), 1)
+	sub.ExpectNothing()
+	pub.Publish(Publish{Topic: t.Topic("a"), Payload: "plain", QoS: 1})
+	sub.Receive(t.Topic("a"), "plain", 1)
 }
 
 func publishToSys(t *T) {

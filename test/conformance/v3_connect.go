@@ -37,6 +37,11 @@ func init() {
 			t.eachConnectCloses(packetCase{"password without user name", t.connectBody(0x42, Str(nil, "pass"))})
 		}},
 		Case{ID: "MQTT-3.1.2-24", Version: V311, Title: "silence for 1.5 keep-alive intervals closes, not earlier", Run: keepAliveCloses},
+	)
+}
+
+func init() {
+	register(
 		Case{ID: "MQTT-3.1.3-1", Version: V311, Title: "all payload fields are taken in their order", Run: payloadOrder},
 		Case{ID: "MQTT-3.1.3-2", Version: V311, Title: "sessions are told apart by client id alone", Run: sessionsByClientID},
 		Case{ID: "MQTT-3.1.3-3", Version: V311, Title: "a CONNECT without a client id closes", Run: func(t *T) {
