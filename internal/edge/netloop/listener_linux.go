@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ type listener struct {
 	file *os.File
 	raw  syscall.RawConn
 	addr net.Addr
+	shut atomic.Bool
 }
 
 // Own prepares a listener for Engine.Serve: it takes a *net.TCPListener over (which must not be used afterwards) and
@@ -61,7 +63,10 @@ func (l *listener) accept() (fd int, peer unix.Sockaddr, err error) {
 		fd, peer, err = accept4(int(lfd))
 		return err != unix.EAGAIN
 	})
-	if rawErr != nil {
+	switch {
+	case rawErr != nil && l.shut.Load(): // what Read says then is private to package os
+		return -1, nil, net.ErrClosed
+	case rawErr != nil:
 		return -1, nil, rawErr
 	}
 	return fd, peer, err
@@ -107,5 +112,9 @@ func (l *listener) Accept() (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-func (l *listener) Close() error   { return l.file.Close() }
 func (l *listener) Addr() net.Addr { return l.addr }
+
+func (l *listener) Close() error {
+	l.shut.Store(true)
+	return l.file.Close()
+}

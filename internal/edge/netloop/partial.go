@@ -63,8 +63,8 @@ func (b *bufs) put(buf []byte) {
 		b.budget.Add(-size)
 	}
 	class := bits.Len(uint(size)) - 1
-	if size == 0 || class > maxBufBits || b.held+size > maxHeld {
-		return
+	if size != 1<<max(class, 0) || class > maxBufBits || b.held+size > maxHeld {
+		return // one above the classes, or the memory is better given back
 	}
 	b.free[class] = append(b.free[class], buf[:0])
 	b.held += size
