@@ -363,3 +363,12 @@ func (p *Peer) nextOrClosed() (pkt *Packet, closed bool) {
 	}
 	return pkt, false
 }
+
+// ExpectPublishTopic takes the next packet, which must be a PUBLISH of QoS 0 on the topic, with any payload.
+func (p *Peer) ExpectPublishTopic(topic string) *Packet {
+	pkt := p.Expect(PUBLISH)
+	if pkt.Topic != topic || pkt.QoS != 0 {
+		p.t.Fatalf("%s: want PUBLISH qos=0 topic=%q, got %s", p.name, topic, pkt)
+	}
+	return pkt
+}
