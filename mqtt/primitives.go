@@ -41,9 +41,6 @@ func readVarint(b []byte) (v uint32, n int) {
 
 func readLongVarint(b []byte) (v uint32, n int) {
 	for i, c := range b {
-		if i == 4 {
-			return 0, -1
-		}
 		v |= uint32(c&0x7F) << (7 * i)
 		if c < 0x80 {
 			if c == 0 && i > 0 {
