@@ -119,6 +119,9 @@ func init() {
 			t.wantNoProp(d, PropSessionExpiry)
 		}
 	})
+}
+
+func init() {
 	v5same("MQTT-3.14.2-3 MQTT-3.14.2-4", "no property that could be left out takes DISCONNECT above the client's maximum size", func(t *T) {
 		for _, most := range []uint32{20, 40} {
 			for _, d := range serverDisconnects(t, props5(num(PropMaximumPacketSize, most))) {

@@ -55,12 +55,28 @@ func init() {
 			t.connackRefused([]byte{rcMalformed, rcBadPassword}, variant{"user name", connect5(Connect{ClientID: t.ClientID("x"), Clean: true, Username: ptr("u" + s)})})
 		}
 	})
+	v5with(Options{Users: map[string]string{"ann": "secret"}}, "B-08", "", "wrong or missing credentials get CONNACK 0x87, and the refused client's will is not sent", func(t *T) {
+		topic := t.Topic("w")
+		ann := Connect{ClientID: t.ClientID("s"), Clean: true, Username: ptr("ann"), Password: ptr("secret")}
+		sub, _ := t.Connect(ann)
+		sub.Subscribe(topic, 0)
+		c := func(name, password *string) []byte {
+			return connect5(Connect{ClientID: t.ClientID("x"), Clean: true, Username: name, Password: password, Will: &Will{Topic: topic, Payload: "w"}})
+		}
+		t.connackRefused([]byte{rcNotAuthorized}, variant{"nobody", c(nil, nil)}, variant{"no password", c(ptr("ann"), nil)},
+			variant{"wrong password", c(ptr("ann"), ptr("wrong"))}, variant{"unknown name", c(ptr("bob"), ptr("secret"))},
+			variant{"empty password", c(ptr("ann"), ptr(""))})
+		sub.ExpectNothing()
+	})
 	v5part("B-10", "connack", "an authentication method nobody provides gets CONNACK 0x8C", func(t *T) {
 		t.connackRefused([]byte{rcBadAuthMethod}, variant{"method", connect5(refusedOne(t.ClientID("x")))})
 	})
 	v5part("B-10", "auth", "AUTH without a method gets DISCONNECT 0x82", func(t *T) {
 		t.disconnected([]byte{rcProtocolError}, variant{"0x18", Auth(0x18, text(PropAuthMethod, "m"))}, variant{"0x19", Auth(0x19, text(PropAuthMethod, "m"))})
 	})
+}
+
+func init() {
 	v5with(Options{MaxKeepAlive: 10}, "B-12", "max", "max_keepalive: a longer keep alive, or none, gets Server Keep Alive; a shorter one stays", func(t *T) {
 		for _, k := range []uint16{60, 11, 65535, 0} {
 			_, ack := t.Connect(Connect{ClientID: t.ClientID("x"), Clean: true, KeepAlive: k})
@@ -127,6 +143,9 @@ func init() {
 				variant{"filter", sub5(1, Sub{t.Topic("a" + s), 0})})
 		}
 	})
+}
+
+func init() {
 	v5part("B-16", "levels", "more than 200 levels get DISCONNECT 0x81, 200 are taken", func(t *T) {
 		deep := func(levels int) string { return t.Topic("") + strings.Repeat("a/", levels-3) + "a" } // nj/x/ are two
 		t.disconnected([]byte{rcMalformed}, variant{"topic", publish5(Publish{Topic: deep(202)})}, variant{"filter", sub5(1, Sub{deep(202), 0})})

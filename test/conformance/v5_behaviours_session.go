@@ -70,6 +70,9 @@ func init() {
 		p, _ = t.resume(id, 600)
 		p.ExpectPublish(topic, "x", 0)
 	})
+}
+
+func init() {
 	v5with(Options{MaxQueued: 2}, "B-37", "", "expired messages free their places in the queue", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		p, _ := t.resume(id, 600)
@@ -135,6 +138,9 @@ func init() {
 		t.disconnected(badPacketCodes, variant{"0", Subscribe(V5, 1, props5(num(PropSubscriptionID, 0)), s)},
 			variant{"two", Subscribe(V5, 1, props5(num(PropSubscriptionID, 1), num(PropSubscriptionID, 2)), s)})
 	})
+}
+
+func init() {
 	v5part("B-41", "resumed", "subscription identifiers and options are part of the session", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		p, _ := t.resume(id, 600)
@@ -201,6 +207,9 @@ func init() {
 	v5part("B-43", "no-local", "No Local on a shared subscription gets DISCONNECT 0x82", func(t *T) {
 		t.disconnected([]byte{rcProtocolError}, variant{"$share", sub5(1, Sub{"$share/g/" + t.Topic("a"), 1 | noLocal})})
 	})
+}
+
+func init() {
 	v5("B-44", "a long queue comes in order through a small window after a resume", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		p, _ := t.resume(id, 600)

@@ -79,6 +79,9 @@ func init() {
 	v5with(Options{RefuseEmptyClientID: true}, "MQTT-3.1.3-8", "", "a refused client id closes", func(t *T) {
 		t.refusedConnect([]byte{rcBadClientID, rcUnspecified}, variant{"empty", connect5(Connect{Clean: true})})
 	})
+}
+
+func init() {
 	v5("MQTT-3.1.3-11", "a will topic that is not UTF-8 closes", func(t *T) {
 		t.refusedConnect(badTopicCodes, inString(badUTF8, func(s string) []byte {
 			return connect5(Connect{ClientID: t.ClientID("x"), Clean: true, Will: &Will{Topic: t.Topic("w" + s)}})
@@ -145,6 +148,9 @@ func init() {
 		t.Client().Publish(Publish{Topic: topic, Payload: "x", QoS: 1})
 		p.ExpectNothing()
 	})
+}
+
+func init() {
 	v5("MQTT-3.1.4-5", "CONNECT is answered by CONNACK 0x00, with all of its properties", func(t *T) {
 		_, ack := t.Connect(Connect{ClientID: t.ClientID("x"), Clean: true, KeepAlive: 60, Username: ptr("u"), Props: props5(
 			expiry(10), num(PropReceiveMaximum, 5), num(PropMaximumPacketSize, 10000), num(PropTopicAliasMaximum, 3),
@@ -210,6 +216,9 @@ func init() {
 			p.Disconnect()
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-3.2.2-3", "without clean start session present is true to the facts", func(t *T) {
 		id := t.ClientID("s")
 		for i, want := range []bool{false, true, true} {
@@ -272,6 +281,9 @@ func init() {
 		p.Send(publish5(Publish{Topic: t.Topic("a"), Props: props5(num(PropTopicAlias, most.Int+1))}))
 		p.ExpectRefused(rcAliasInvalid, rcProtocolError)
 	})
+}
+
+func init() {
 	v5same("MQTT-3.2.2-19 MQTT-3.2.2-20", "no Reason String or User Property takes CONNACK above the client's maximum size", func(t *T) {
 		for _, most := range []uint32{20, 30, 50} {
 			for _, c := range []Connect{{ClientID: t.ClientID("x")}, refusedOne(t.ClientID("x"))} {

@@ -85,6 +85,9 @@ func init() {
 		pub.Publish(Publish{Topic: topic, Payload: "three", QoS: 1})
 		p.Receive(topic, "three", 1)
 	})
+}
+
+func init() {
 	v5("MQTT-3.1.2-6", "clean start 0 without a session makes one", func(t *T) {
 		id := t.ClientID("s")
 		p, present := t.resume(id, 600)
@@ -147,6 +150,9 @@ func init() {
 		t.silentFor(p, time.Second)
 		sub.ExpectPublish(topic, "w", 0)
 	})
+}
+
+func init() {
 	v5("MQTT-3.1.2-23", "a session with an expiry interval outlives its connection", func(t *T) {
 		id, topic := t.ClientID("s"), t.Topic("a")
 		for _, seconds := range []uint32{1000, 0xffffffff} {

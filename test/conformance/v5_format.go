@@ -75,7 +75,9 @@ func init() {
 			return publish5(Publish{Topic: t.Topic("a"), Props: props5(user("k", s))})
 		})...)
 	})
+}
 
+func init() {
 	v5("MQTT-2.1.3-1", "reserved flags of the fixed header that are wrong close", func(t *T) {
 		body := sub5(1, Sub{t.Topic("a"), 0})[2:]
 		t.refused(badPacketCodes,
@@ -135,6 +137,9 @@ func init() {
 			p.ExpectAck(UNSUBACK, id)
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-2.2.2-1", "packets without properties have the property length 0", func(t *T) {
 		topic := t.Topic("a")
 		p := t.Client()

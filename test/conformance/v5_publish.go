@@ -93,7 +93,9 @@ func init() {
 		t.refused(badPacketCodes, variant{"QoS 3", publish5(Publish{Topic: t.Topic("a"), QoS: 3, ID: 1})},
 			variant{"QoS 3 with DUP", publish5(Publish{Topic: t.Topic("a"), QoS: 3, ID: 1, Dup: true})})
 	})
+}
 
+func init() {
 	v5("MQTT-3.3.2-1", "a PUBLISH without a whole topic name closes", func(t *T) {
 		t.refused(badTopicCodes,
 			variant{"empty packet", Raw(0x30)}, variant{"length cut", Raw(0x30, 0)}, variant{"text cut", Raw(0x30, 0, 5, 'a')},
@@ -159,6 +161,9 @@ func init() {
 			t.Fatalf("delivered after 2.1 s with expiry %d (present: %t), want 97 or 98", e.Int, ok)
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-3.3.2-7", "an alias of one connection means nothing on the next", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		sub := t.subscriber(topic, 0)
@@ -215,7 +220,9 @@ func init() {
 		})...)
 	})
 	v5("MQTT-3.3.2-20", "the Content Type is forwarded", func(t *T) { forwards(t, text(PropContentType, "text/plain; \u00e9")) })
+}
 
+func init() {
 	v5("MQTT-3.3.4-1", "QoS 0 gets no answer, QoS 1 PUBACK, QoS 2 PUBREC", func(t *T) {
 		p := t.Client()
 		p.Send(publish5(Publish{Topic: t.Topic("a")}))
@@ -281,6 +288,9 @@ func init() {
 		p.ExpectRefused(rcReceiveMaximum)
 	})
 	v5("MQTT-3.3.4-9", "no more than the client's Receive Maximum is in flight", func(t *T) { window(t, 3, 1) })
+}
+
+func init() {
 	v5("MQTT-3.3.4-10", "with the window full SUBACK, UNSUBACK, PUBACK and PINGRESP still come", func(t *T) { servedWithFullWindow(t, 1) })
 }
 

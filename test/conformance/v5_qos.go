@@ -79,6 +79,9 @@ func init() {
 		p.Acknowledge(first)
 		again(t, p, id, 0)
 	})
+}
+
+func init() {
 	v5("MQTT-4.3.3-4", "QoS 2: PUBREC is answered by PUBREL with its identifier, a refusal is not", func(t *T) {
 		topic := t.Topic("a")
 		p, pub := t.subscriber(topic, 2), t.Client()
@@ -135,6 +138,9 @@ func init() {
 		}
 		sub.ExpectNothing()
 	})
+}
+
+func init() {
 	v5with(Options{MessageSizeLimit: 100}, "MQTT-4.3.3-9", "", "QoS 2: after a refusal the identifier means a new message", func(t *T) {
 		topic := t.Topic("a")
 		sub, p := t.subscriber(topic, 2), t.Client()
@@ -194,6 +200,9 @@ func init() {
 		}
 		sub.ExpectNothing()
 	})
+}
+
+func init() {
 	v5("MQTT-4.3.3-13", "QoS 2: the exchange is finished even if the message has expired", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		p, _ := t.resume(id, 600)

@@ -78,6 +78,9 @@ func init() {
 		p.Subscribe(topic, 1|retainHandling1)
 		expectRetained(p, topic, "x", 1)
 	})
+}
+
+func init() {
 	v5("MQTT-3.3.1-11", "Retain Handling 2 sends nothing, live messages still come", func(t *T) {
 		topic := t.Topic("a")
 		retain(t, topic, "x", 1)

@@ -66,7 +66,9 @@ func init() {
 		p.Await(PINGRESP)
 		p.ExpectPublish(topic, "x", 0)
 	})
+}
 
+func init() {
 	v5("MQTT-4.4.0-1", "PUBLISH and PUBREL not acknowledged are sent again on resume, with their identifiers, and not before", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		p, _ := t.resume(id, 600)
@@ -131,6 +133,9 @@ func init() {
 			p.Receive(topic, "x", 1)
 		}
 	})
+}
+
+func init() {
 	v5same("MQTT-4.6.0-5 MQTT-4.6.0-6", "a publisher's messages of one topic and QoS keep their order, live and queued", func(t *T) {
 		topic, id := t.Topic("a"), t.ClientID("s")
 		absent, _ := t.resume(id, 600)

@@ -70,6 +70,9 @@ func init() {
 			t.Fatalf("SUBACKs for %v, want 9, 3, 65535 and 1", seen)
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-3.8.4-3", "the same filter again replaces QoS, options and identifier", func(t *T) {
 		topic := t.Topic("a")
 		p, pub := t.Client(), t.Client()
@@ -126,6 +129,9 @@ func init() {
 			}
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-3.8.4-5", "several filters in one SUBSCRIBE act like one after the other, with one SUBACK", func(t *T) {
 		p := t.Client()
 		a, b := t.Topic("a"), t.Topic("b")
@@ -170,7 +176,9 @@ func init() {
 			}
 		}
 	})
+}
 
+func init() {
 	v5("MQTT-3.10.1-1", "UNSUBSCRIBE with other flags than 0010 closes", func(t *T) {
 		body := unsub5(1, t.Topic("a"))[2:]
 		for _, flags := range []byte{0, 1, 3, 6, 10, 15} {
@@ -234,6 +242,9 @@ func init() {
 		p.Send(Unsubscribe(V5, 7, props5(user("a", "b")), t.Topic("a")))
 		t.wantCodes(p.ExpectAck(UNSUBACK, 7), 0)
 	})
+}
+
+func init() {
 	v5("MQTT-3.10.4-5", "UNSUBACK has the packet identifier, even if nothing was deleted", func(t *T) {
 		p := t.Client()
 		for _, id := range []uint16{1, 0x1234, 0xffff} {

@@ -65,6 +65,9 @@ func init() {
 			sub.ExpectPublish(topic, "w", 0)
 		}
 	})
+}
+
+func init() {
 	v5("MQTT-3.1.2-10", "a will is published once, and not at all after DISCONNECT 0x00", func(t *T) {
 		topic, id := t.Topic("w"), t.ClientID("s")
 		sub := t.subscriber(topic, 1)
@@ -124,6 +127,9 @@ func init() {
 		t.withWill(Will{Topic: topic, Payload: "w", Props: pairs}).Close()
 		t.wantUser(sub.ExpectPublish(topic, "w", 0), pairs)
 	})
+}
+
+func init() {
 	v5("MQTT-3.14.4-3", "DISCONNECT 0x00 discards the will", func(t *T) {
 		topic := t.Topic("w")
 		sub := t.subscriber(topic, 0)
@@ -180,6 +186,9 @@ func init() {
 			t.Fatalf("the will came after %v, want 2 s", d)
 		}
 	})
+}
+
+func init() {
 	v5part("B-33", "deleted", "a delayed will cancelled by a return is gone for good, its delay counts anew with the next will", func(t *T) {
 		topic, id := t.Topic("w"), t.ClientID("s")
 		sub := t.subscriber(topic, 0)
