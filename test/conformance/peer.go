@@ -13,7 +13,7 @@ import (
 
 // patience is how long a peer waits for a packet or a close that must come. Nothing waits that long when the broker
 // conforms, so it is generous: the broker may run under the race detector beside other tests.
-const patience = 5 * time.Second
+const patience = 10 * time.Second
 
 // Peer is one raw connection to the broker. Packets are taken in the order they came; Await may take one out of turn.
 type Peer struct {

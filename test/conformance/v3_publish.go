@@ -27,8 +27,10 @@ func init() {
 		Case{ID: "MQTT-3.3.2-3", Version: V311, Title: "deliveries have the topic name published", Run: deliveredTopic},
 		Case{ID: "MQTT-3.3.4-1", Version: V311, Title: "PUBLISH is answered by nothing, PUBACK, PUBREC", Run: publishAnswers},
 		Case{ID: "MQTT-3.3.5-1", Version: V311, Title: "overlapping subscriptions: the highest QoS", Run: overlapHighestQoS},
-		Case{ID: "MQTT-3.3.5-2", Version: V311, Title: "a PUBLISH without the right: acknowledged or closed, never delivered",
-			Options: Options{ACL: "topic readwrite nj/#\ntopic read forbidden/#\n"}, Run: publishNotAuthorized},
+		Case{ID: "MQTT-3.3.5-2", Version: V311, Part: "sys", Title: "nobody may publish to $SYS: acknowledged or closed, never delivered",
+			Run: func(t *T) { refusedPublish(t, "$SYS/conformance/"+t.ClientID("")) }},
+		Case{ID: "MQTT-3.3.5-2", Version: V311, Part: "acl", Title: "a PUBLISH without the right: acknowledged or closed, never delivered",
+			Options: Options{ACL: "topic readwrite nj/#\ntopic read forbidden/#\n"}, Run: func(t *T) { refusedPublish(t, "forbidden/a") }},
 	)
 }
 
@@ -233,12 +235,13 @@ func overlapHighestQoS(t *T) {
 	}
 }
 
-func publishNotAuthorized(t *T) {
+// refusedPublish publishes to a topic that no client may publish to.
+func refusedPublish(t *T, topic string) {
 	sub := t.Client()
-	sub.Subscribe("forbidden/#", 2)
+	sub.Subscribe(topic, 2)
 	for qos := byte(0); qos < 3; qos++ {
 		p := t.Client()
-		p.Send(Publish{Topic: "forbidden/a", Payload: "x", QoS: qos, ID: 1, Retain: true}.Bytes(t.Version))
+		p.Send(Publish{Topic: topic, Payload: "x", QoS: qos, ID: 1, Retain: true}.Bytes(t.Version))
 		p.Send(Ping)
 		if _, closed := p.nextOrClosed(); closed || qos == 0 {
 			continue
@@ -250,6 +253,6 @@ func publishNotAuthorized(t *T) {
 	}
 	sub.ExpectNothing()
 	late := t.Client()
-	late.Subscribe("forbidden/#", 2)
+	late.Subscribe(topic, 2)
 	late.ExpectNothing()
 }
