@@ -4,6 +4,7 @@ package message
 
 import (
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/nightjar-mqtt/nightjar/mqtt"
@@ -35,6 +36,7 @@ type Message struct {
 	QoS    byte
 	Retain bool // as published
 	owned  bool
+	holds  int32 // queue entries that refer to it; see Hold
 }
 
 // Owned reports whether the message may be kept after the handler that made it has returned.
@@ -57,9 +59,29 @@ func (m *Message) Own() *Message {
 	c.Topic = unsafe.String(unsafe.SliceData(backing), t)
 	c.Payload = backing[t:p:p]
 	c.Props = backing[p:]
-	c.owned = true
+	c.owned, c.holds = true, 0
 	return &c
 }
+
+// Hold notes one more queue that refers to the message and returns what that adds to the memory in use, in bytes: a
+// message costs its size once, however many queues share it, and each of them a reference.
+func (m *Message) Hold() int64 {
+	if atomic.AddInt32(&m.holds, 1) == 1 {
+		return int64(m.Size()) + referenceSize
+	}
+	return referenceSize
+}
+
+// Unhold takes a Hold back and returns what that frees.
+func (m *Message) Unhold() int64 {
+	if atomic.AddInt32(&m.holds, -1) == 0 {
+		return int64(m.Size()) + referenceSize
+	}
+	return referenceSize
+}
+
+// referenceSize is the cost of a place in a queue, in bytes.
+const referenceSize = 64
 
 // Size is what keeping the message costs, in bytes, for budgets.
 func (m *Message) Size() int { return len(m.Topic) + len(m.Payload) + len(m.Props) + 128 }

@@ -1,0 +1,133 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
+	"github.com/nightjar-mqtt/nightjar/internal/store/memory"
+)
+
+// The hooks and what they are given. They are called on the event loops: those that may take time answer by a callback.
+type (
+	// Identity is who a client is: its client id and user name.
+	Identity = message.Identity
+	// Login is what a client shows when it connects.
+	Login = conn.Login
+	// Verdict is an Authenticator's answer.
+	Verdict = conn.Verdict
+	// Authenticator decides who may connect.
+	Authenticator = conn.Authenticator
+	// Enhanced brings enhanced authentication (MQTT 5 §4.12).
+	Enhanced = conn.Enhanced
+	// Exchange is one client's enhanced authentication.
+	Exchange = conn.Exchange
+	// Step is the broker's turn in an Exchange.
+	Step = conn.Step
+	// Authorizer decides what a client may publish, subscribe to and receive.
+	Authorizer = router.Authorizer
+	// Decision is an Authorizer's answer.
+	Decision = router.Decision
+	// Store makes durable what must survive.
+	Store = session.Store
+	// Batch is a set of changes that a Store makes durable together.
+	Batch = session.Batch
+	// ConnectionLimits bound what one connection may do.
+	ConnectionLimits = conn.Config
+)
+
+// Options configure a Broker. Start from DefaultOptions.
+type Options struct {
+	ConnectionLimits
+
+	// Engine moves the bytes: "epoll" or "goroutine"; "" chooses the best for the platform.
+	Engine string
+	// Loops is the number of event loops; 0: one per core.
+	Loops int
+	// Logger gets what an operator has to know; nil: slog.Default.
+	Logger *slog.Logger
+
+	// MaxInflight bounds the QoS 1 and 2 messages sent to a client and not acknowledged; a client may ask for fewer. It
+	// bounds what has to be sent again.
+	MaxInflight int
+	// MaxQueued and MaxQueuedBytes bound what waits for one client beyond that, so that an absent client cannot exhaust
+	// memory. 0: no bound of its own.
+	MaxQueued      int
+	MaxQueuedBytes int64
+	// OutboxBytes is how much may wait for one connection's socket before QoS 0 messages to it are dropped.
+	OutboxBytes int
+	// MemoryLimit bounds all outboxes and queues together, in bytes: beyond it QoS 0 to slow clients is dropped, queues
+	// take no more, and publishers are read more slowly. 0: no limit.
+	MemoryLimit int64
+	// MaxTopicAliasOut is how many topic aliases the broker sets towards a client that allows it.
+	MaxTopicAliasOut uint16
+	// MaxClients bounds the sessions, connected and absent. 0: no bound.
+	MaxClients int
+	// QueueQoS0 keeps QoS 0 messages for absent sessions too. UpgradeQoS delivers at the subscription's QoS. Both are
+	// Mosquitto's, not the standard's.
+	QueueQoS0  bool
+	UpgradeQoS bool
+	// MatchCache is how many topics each loop remembers the receivers of; about 200 bytes each.
+	MatchCache int
+
+	Authenticator Authenticator // nil: everybody may connect
+	Enhanced      Enhanced      // nil: no enhanced authentication
+	Authorizer    Authorizer    // nil: everything is allowed
+	Store         Store         // nil: nothing survives the process
+}
+
+// DefaultOptions are Mosquitto 2.1's defaults where it has the setting.
+func DefaultOptions() Options {
+	return Options{
+		ConnectionLimits: conn.Defaults(),
+		MaxInflight:      20,
+		MaxQueued:        1000,
+		OutboxBytes:      1 << 20,
+		MemoryLimit:      256 << 20,
+		MaxTopicAliasOut: 10,
+		MatchCache:       16384,
+	}
+}
+
+// validate names the first setting that cannot be.
+func (o *Options) validate() error {
+	switch {
+	case o.MaxPacket < 20 || o.MaxPacket > 268_435_460:
+		return fmt.Errorf("broker: MaxPacket is %d bytes; it must be from 20 to 268435460", o.MaxPacket)
+	case o.MaxConnect < 20:
+		return fmt.Errorf("broker: MaxConnect is %d bytes; it must be at least 20", o.MaxConnect)
+	case o.MaxQoS > 2:
+		return fmt.Errorf("broker: MaxQoS is %d; it must be 0, 1 or 2", o.MaxQoS)
+	case len(o.AutoIDPrefix) > 50:
+		return errors.New("broker: AutoIDPrefix is longer than 50 bytes")
+	case len(o.Versions) == 0:
+		return errors.New("broker: no protocol version is accepted: Versions is empty")
+	case o.ConnectTimeout <= 0 || o.PacketTimeout <= 0 || o.PacketRate <= 0:
+		return errors.New("broker: ConnectTimeout, PacketTimeout and PacketRate must be above 0")
+	case o.MaxInflight < 0 || o.MaxQueued < 0 || o.MaxQueuedBytes < 0 || o.MemoryLimit < 0 || o.MaxClients < 0:
+		return errors.New("broker: a limit is negative; 0 means no limit")
+	case o.OutboxBytes < 4096:
+		return fmt.Errorf("broker: OutboxBytes is %d; it must be at least 4096", o.OutboxBytes)
+	}
+	return nil
+}
+
+func (o *Options) complete() {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Store == nil {
+		o.Store = memory.Store{}
+	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = descriptorLimit()
+	}
+}
+
+// Engines are the names that Options.Engine takes on this platform, the default first.
+func Engines() []string { return netloop.Engines() }

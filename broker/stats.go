@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+)
+
+// Stats are figures of the broker at one moment. Counters count from its start.
+type Stats struct {
+	Uptime time.Duration
+
+	Connections     int // open sockets
+	Clients         int // sessions with a connection
+	ClientsMaximum  int // the most there were at a time
+	Sessions        int // sessions, connected and absent
+	SessionsExpired int
+
+	Subscriptions       int
+	SharedSubscriptions int
+	Retained            int
+	RetainedBytes       int64
+	QueuedBytes         int64
+
+	MessagesReceived, MessagesSent         int64 // packets of any type
+	BytesReceived, BytesSent               int64
+	PublishReceived, PublishSent           int64
+	PublishBytesReceived, PublishBytesSent int64            // payloads
+	Dropped                                map[string]int64 // by reason
+	DroppedTotal                           int64
+	Panics                                 int64 // connections closed because their handler failed
+}
+
+// Stats reads the figures. Counters lag by at most one turn of each loop.
+func (b *Broker) Stats() Stats {
+	f, n := b.router.Figures(), b.router.Stats()
+	s := Stats{
+		Uptime: time.Since(b.started), Connections: int(b.shared.Open()), Clients: f.Connected, ClientsMaximum: f.MaxConnected,
+		Sessions: f.Sessions, SessionsExpired: f.Expired, Subscriptions: f.Subscriptions, SharedSubscriptions: f.SharedSubscriptions,
+		Retained: f.Retained, RetainedBytes: f.RetainedBytes, QueuedBytes: f.QueuedBytes,
+		MessagesReceived: n.Get(session.MessagesReceived), MessagesSent: n.Get(session.MessagesSent),
+		BytesReceived: n.Get(session.BytesReceived), BytesSent: n.Get(session.BytesSent),
+		PublishReceived: n.Get(session.PublishReceived), PublishSent: n.Get(session.PublishSent),
+		PublishBytesReceived: n.Get(session.PublishBytesReceived), PublishBytesSent: n.Get(session.PublishBytesSent),
+		Dropped: make(map[string]int64), Panics: b.drops.panics.Load(),
+	}
+	for d := session.Drop(0); d < session.NumDrops; d++ {
+		if v := n.Dropped(d); v > 0 {
+			s.Dropped[d.String()] = v
+			s.DroppedTotal += v
+		}
+	}
+	return s
+}
+
+// drops turns losses into log lines: one per client and ten seconds, however many messages it loses.
+type drops struct {
+	log    *slog.Logger
+	panics atomic.Int64
+	mu     sync.Mutex
+	losers map[*session.Session]session.Drop
+	ticks  int
+}
+
+const (
+	reportEvery = 50  // ticks
+	maxLosers   = 100 // log lines per report; the rest are summed
+)
+
+// note is called by the loops, under a session's lock, when the session loses its first message since the last report.
+func (d *drops) note(s *session.Session, reason session.Drop) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.losers == nil {
+		d.losers = make(map[*session.Session]session.Drop)
+	}
+	d.losers[s] = reason
+}
+
+func (d *drops) report() {
+	d.mu.Lock()
+	if d.ticks++; d.ticks < reportEvery || len(d.losers) == 0 {
+		d.mu.Unlock()
+		return
+	}
+	losers := d.losers
+	d.losers, d.ticks = nil, 0
+	d.mu.Unlock()
+	lines, rest, others := 0, 0, 0
+	for s, reason := range losers {
+		n := s.TakeDropped()
+		if lines++; lines > maxLosers {
+			rest += int(n)
+			others++
+			continue
+		}
+		d.log.Warn("messages dropped", "client", s.ID().ClientID, "count", n, "first_reason", reason.String())
+	}
+	if others > 0 {
+		d.log.Warn("messages dropped", "clients", others, "count", rest)
+	}
+}

@@ -1,0 +1,137 @@
+package conn
+
+import (
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// Acknowledgements leave in the order of the packets they answer [MQTT-4.6.0-2, -3, -4]. One that has to wait, for the store
+// or for a receiver whose queue is long, takes a place, and those that come after it take places behind it. As long as
+// nothing waits there are no places.
+
+// place is one acknowledgement that cannot leave yet.
+type place struct {
+	frame []byte
+	// failed makes the frame to send instead when the store has failed; nil: the connection is closed.
+	failed func(err error) []byte
+	// sent is called when the frame has been appended.
+	sent  func(w *router.Worker)
+	waits int
+	err   error
+}
+
+type acks struct{ queue []*place }
+
+// answer sends frame in its place: after the store has what the last publish or batch must keep, and after all answers
+// before it. p.waits tells how many settle calls are to come.
+func (c *Conn) answer(w *router.Worker, p *place) {
+	if c.acks == nil {
+		c.acks = new(acks)
+	}
+	p.waits++ // for this call: callbacks may come before it ends
+	c.acks.queue = append(c.acks.queue, p)
+}
+
+// waiting reports whether an answer has to take a place.
+func (c *Conn) waiting() bool { return c.acks != nil && len(c.acks.queue) > 0 }
+
+// settle takes one of a place's waits off and sends what is ready, from the front.
+func (c *Conn) settle(w *router.Worker, p *place, err error) {
+	p.waits--
+	if err != nil && p.err == nil {
+		p.err = err
+	}
+	for c.state == stateOpen && c.waiting() && c.acks.queue[0].waits == 0 {
+		first := c.acks.queue[0]
+		c.acks.queue[0] = nil
+		c.acks.queue = c.acks.queue[1:]
+		c.release(w, first)
+	}
+}
+
+func (c *Conn) release(w *router.Worker, p *place) {
+	frame := p.frame
+	if p.err != nil {
+		if frame = nil; p.failed != nil {
+			frame = p.failed(p.err)
+		}
+		if frame == nil {
+			c.disconnect(w, mqtt.UnspecifiedError, p.err)
+			return
+		}
+	}
+	c.send(w, frame)
+	if p.sent != nil {
+		p.sent(w)
+	}
+}
+
+// answerAfter sends an answer when batch is stored; nil: nothing has to be.
+func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place) {
+	if batch == nil && !c.waiting() {
+		c.release(w, p)
+		return
+	}
+	c.answer(w, p)
+	if batch != nil {
+		p.waits++
+		w.CommitBatch(batch, nil, c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
+	}
+	c.settle(w, p, nil)
+}
+
+// ackFrame encodes an acknowledgement in its shortest form. Before MQTT 5 there is no reason code.
+func (c *Conn) ackFrame(dst []byte, t mqtt.PacketType, id uint16, code mqtt.ReasonCode) []byte {
+	first := byte(t) << 4
+	if t == mqtt.PUBREL {
+		first |= 2
+	}
+	if c.version != mqtt.V5 || code == mqtt.Success {
+		return append(dst, first, 2, byte(id>>8), byte(id))
+	}
+	return append(dst, first, 3, byte(id>>8), byte(id), byte(code))
+}
+
+// acknowledge answers a QoS 1 or 2 PUBLISH when what the last publish stored is safe and the receiver that was found to be
+// congested has caught up.
+func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code mqtt.ReasonCode) {
+	slow := w.Congested()
+	if !w.Storing() && slow == nil && !c.waiting() {
+		c.acknowledged(t, code)
+		sc := &c.sh.scratch[w.Loop]
+		sc.frame = c.ackFrame(sc.frame[:0], t, id, code)
+		c.send(w, sc.frame)
+		return
+	}
+	p := &place{frame: c.ackFrame(nil, t, id, code)}
+	p.sent = func(*router.Worker) { c.acknowledged(t, code) }
+	p.failed = func(error) []byte {
+		if t == mqtt.PUBREC {
+			c.s.Forget(id)
+		}
+		if c.version != mqtt.V5 {
+			return nil // it cannot be told, so it is closed, and sends the message again
+		}
+		code = mqtt.UnspecifiedError
+		return c.ackFrame(nil, t, id, code)
+	}
+	c.answer(w, p)
+	if slow != nil && slow != c.s && w.AwaitRoom(slow, func(int, int64) {
+		c.t.Post(func(loop int, now int64) { c.settle(c.sh.Router.Worker(loop, now), p, nil) })
+	}) {
+		p.waits++
+	}
+	if w.Storing() {
+		p.waits++
+		w.Commit(c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
+	}
+	c.settle(w, p, nil)
+}
+
+// acknowledged frees the client's place in the Receive Maximum: PUBACK does, and a PUBREC that refuses (MQTT 5 §4.9).
+func (c *Conn) acknowledged(t mqtt.PacketType, code mqtt.ReasonCode) {
+	if c.received > 0 && (t == mqtt.PUBACK || code.IsError()) {
+		c.received--
+	}
+}

@@ -1,0 +1,36 @@
+package conn
+
+import (
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// handlePingreq answers [MQTT-3.12.4-1].
+func (c *Conn) handlePingreq(w *router.Worker, f mqtt.Frame) error {
+	if len(f.Body) > 0 {
+		return &mqtt.Error{Code: mqtt.MalformedPacket, Packet: f.Type, Detail: "bytes after the packet's end"}
+	}
+	c.send(w, mqtt.PingrespBytes)
+	return nil
+}
+
+// handleDisconnect takes DISCONNECT: the will is discarded unless the client asks for it [MQTT-3.14.4-3].
+func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
+	var p mqtt.Disconnect
+	if err := p.Decode(f, c.version); err != nil {
+		return err
+	}
+	if p.Props.Has.Has(mqtt.PropSessionExpiry) && c.s != nil {
+		e := p.Props.SessionExpiry
+		if c.s.Expiry() == 0 && e != 0 {
+			return violation(f.Type, "the session expiry interval cannot be raised from 0", "MQTT-3.14.2-2")
+		}
+		c.s.SetExpiry(min(e, c.sh.MaxSessionExpiry))
+	}
+	if p.Code == mqtt.NormalDisconnection {
+		c.will = nil
+	}
+	c.leave(w, ErrDisconnected)
+	c.t.CloseAfterFlush(ErrDisconnected, c.sh.Linger)
+	return nil
+}

@@ -1,0 +1,217 @@
+package conn
+
+import (
+	"hash/crc32"
+	"math"
+	"strings"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// handlePublish takes a PUBLISH: check, authorize, deliver, acknowledge.
+func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
+	sc := &c.sh.scratch[w.Loop]
+	p := &sc.publish
+	if err := p.Decode(f, c.version); err != nil {
+		return err
+	}
+	w.Count(session.PublishReceived, 1)
+	w.Count(session.PublishBytesReceived, len(p.Payload))
+	if err := c.checkPublish(p); err != nil {
+		return err
+	}
+	m := &sc.message
+	*m = message.Message{
+		Topic: message.BorrowString(p.Topic), Payload: p.Payload, From: c.id, QoS: p.QoS, Retain: p.Retain,
+	}
+	if c.version == mqtt.V5 {
+		sc.props = message.AppendForwarded(sc.props[:0], &p.Props)
+		m.Props = sc.props
+		if p.Props.Has.Has(mqtt.PropMessageExpiry) {
+			m.Expires = expires(w.Now, p.Props.MessageExpiry)
+		}
+	}
+	if code, why := c.mayPublish(m); code != mqtt.Success {
+		c.sh.publishRefused(c, m, why)
+		c.refusePublish(w, p, code)
+		return nil
+	}
+	if p.QoS > 0 && !c.throttled && c.sh.Router.Limits().OverMemory() {
+		c.throttled = true
+		c.sh.throttle(c)
+	}
+	switch p.QoS {
+	case 0:
+		w.Publish(m)
+		w.Commit(nil, nil)
+	case 1:
+		c.received++
+		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)))
+	case 2:
+		c.publishOnce(w, p, m)
+	}
+	return nil
+}
+
+// publishOnce delivers a QoS 2 message the first time it comes [MQTT-4.3.3-10].
+func (c *Conn) publishOnce(w *router.Worker, p *mqtt.Publish, m *message.Message) {
+	digest := digestOf(m)
+	duplicate, known := c.s.Receive(p.PacketID, digest, p.Dup)
+	if duplicate {
+		c.answerAfter(w, nil, &place{frame: c.ackFrame(nil, mqtt.PUBREC, p.PacketID, mqtt.Success)})
+		return
+	}
+	if !known {
+		c.received++
+	}
+	id := p.PacketID
+	n := w.Publish(m)
+	if c.s.Durable() {
+		w.PendingBatch().PutReceived(c.id.ClientID, id, digest)
+	}
+	c.acknowledge(w, mqtt.PUBREC, id, c.matched(n))
+}
+
+// digestOf tells a message from another that comes under the same packet id.
+func digestOf(m *message.Message) uint64 {
+	return uint64(crc32.Checksum([]byte(m.Topic), castagnoli))<<32 | uint64(crc32.Checksum(m.Payload, castagnoli))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// matched is the reason code of an acknowledgement (MQTT 5 §3.4.2.1).
+func (c *Conn) matched(n int) mqtt.ReasonCode {
+	if n == 0 && c.version == mqtt.V5 {
+		return mqtt.NoMatchingSubscribers
+	}
+	return mqtt.Success
+}
+
+// expires turns an expiry interval into a time; 0 means at once.
+func expires(now int64, seconds uint32) int64 {
+	if seconds == 0 {
+		return now
+	}
+	return now + int64(seconds)*1000
+}
+
+// checkPublish holds a PUBLISH against what CONNACK announced. What it finds wrong ends the connection.
+func (c *Conn) checkPublish(p *mqtt.Publish) error {
+	switch {
+	case p.QoS > c.sh.MaxQoS:
+		return &mqtt.Error{Code: mqtt.QoSNotSupported, Packet: mqtt.PUBLISH, Detail: "QoS above the maximum", Statement: "MQTT-3.2.2-11"}
+	case p.Retain && !c.sh.RetainAvailable:
+		return &mqtt.Error{Code: mqtt.RetainNotSupported, Packet: mqtt.PUBLISH, Detail: "retained messages are not available", Statement: "MQTT-3.2.2-14"}
+	case c.version != mqtt.V5:
+		if c.received == math.MaxUint16 && p.QoS > 0 {
+			return violation(mqtt.PUBLISH, "no packet id can be free", "MQTT-2.3.1-2")
+		}
+		return nil
+	case len(p.Props.SubscriptionIDs) > 0:
+		return violation(mqtt.PUBLISH, "a subscription identifier from a client", "MQTT-3.3.4-6")
+	case p.QoS > 0 && c.received >= c.sh.ReceiveMaximum && c.sh.ReceiveMaximum > 0 && !c.resent(p):
+		return &mqtt.Error{Code: mqtt.ReceiveMaximumExceeded, Packet: mqtt.PUBLISH, Detail: "more publishes under way than Receive Maximum", Statement: "MQTT-3.3.4-9"}
+	}
+	return c.resolveAlias(p)
+}
+
+// resent: a QoS 2 PUBLISH under an id that is already counted.
+func (c *Conn) resent(p *mqtt.Publish) bool { return p.QoS == 2 && c.s.Received(p.PacketID) }
+
+// resolveAlias sets or uses a topic alias (MQTT 5 §3.3.2.3.4).
+func (c *Conn) resolveAlias(p *mqtt.Publish) error {
+	if !p.Props.Has.Has(mqtt.PropTopicAlias) {
+		return nil
+	}
+	alias := int(p.Props.TopicAlias)
+	if alias == 0 || alias > int(c.sh.MaxTopicAlias) {
+		return &mqtt.Error{Code: mqtt.TopicAliasInvalid, Packet: mqtt.PUBLISH, Detail: "topic alias above the maximum", Statement: "MQTT-3.3.2-9"}
+	}
+	if len(p.Topic) > 0 {
+		for len(c.aliases) < alias {
+			c.aliases = append(c.aliases, nil)
+		}
+		c.aliases[alias-1] = append(c.aliases[alias-1][:0], p.Topic...)
+		return nil
+	}
+	if alias > len(c.aliases) || c.aliases[alias-1] == nil {
+		return violation(mqtt.PUBLISH, "topic alias that was never set", "MQTT-3.3.2-12")
+	}
+	p.Topic = c.aliases[alias-1]
+	return nil
+}
+
+// reserved: topics that clients do not publish to (MQTT 5 §4.7.2). Others that begin with $ are the clients' own.
+func reserved(topic string) bool {
+	return message.IsSys(topic) || topic == "$CONTROL" || strings.HasPrefix(topic, "$CONTROL/") ||
+		topic == "$share" || strings.HasPrefix(topic, "$share/")
+}
+
+// mayPublish decides on one message.
+func (c *Conn) mayPublish(m *message.Message) (code mqtt.ReasonCode, why string) {
+	if m.Topic[0] == '$' && reserved(m.Topic) {
+		return mqtt.NotAuthorized, "reserved topic"
+	}
+	if c.sh.MaxPayload > 0 && len(m.Payload) > c.sh.MaxPayload {
+		return mqtt.PacketTooLarge, "payload larger than the limit"
+	}
+	if d := c.sh.Router.MayPublish(c.id, m.Topic, m.QoS, m.Retain); !d.Allowed {
+		return mqtt.NotAuthorized, d.Rule
+	}
+	return mqtt.Success, ""
+}
+
+// refusePublish answers a publish that is not delivered. Before MQTT 5 a client cannot be told: the message is acknowledged
+// and dropped (MQTT 3.1.1 §3.3.5).
+func (c *Conn) refusePublish(w *router.Worker, p *mqtt.Publish, code mqtt.ReasonCode) {
+	if c.version != mqtt.V5 {
+		code = mqtt.Success
+	}
+	switch p.QoS {
+	case 1:
+		c.received++
+		c.answerAfter(w, nil, &place{
+			frame: c.ackFrame(nil, mqtt.PUBACK, p.PacketID, code),
+			sent:  func(*router.Worker) { c.acknowledged(mqtt.PUBACK, code) },
+		})
+	case 2:
+		if code == mqtt.Success {
+			if _, known := c.s.Receive(p.PacketID, 0, p.Dup); !known {
+				c.received++
+			}
+		}
+		c.answerAfter(w, nil, &place{frame: c.ackFrame(nil, mqtt.PUBREC, p.PacketID, code)})
+	}
+}
+
+// handlePubrel takes PUBREL: the packet id is free, which PUBCOMP says once that is stored (DESIGN section 5, rule 3).
+func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
+	a := &c.sh.scratch[w.Loop].ack
+	if err := a.Decode(f, c.version); err != nil {
+		return err
+	}
+	id := a.PacketID
+	code := mqtt.PacketIdentifierNotFound
+	var batch session.Batch
+	if c.s.PacketReleased(id) {
+		code = mqtt.Success
+		if c.received > 0 {
+			c.received--
+		}
+		if c.s.Durable() {
+			batch = w.NewBatch()
+			batch.DeleteReceived(c.id.ClientID, id)
+		}
+	}
+	if batch == nil && !c.waiting() {
+		sc := &c.sh.scratch[w.Loop]
+		sc.frame = c.ackFrame(sc.frame[:0], mqtt.PUBCOMP, id, code)
+		c.send(w, sc.frame)
+		return nil
+	}
+	c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, code)})
+	return nil
+}

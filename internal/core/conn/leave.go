@@ -1,0 +1,191 @@
+package conn
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// How a connection ends. leave is the one way out: it takes the session away, decides the will, and gives the client id
+// back. What is then still to be written is written by the engine.
+
+// leave ends the protocol side. It is called once, by whatever ends the connection first.
+func (c *Conn) leave(w *router.Worker, why error) {
+	if c.left {
+		return
+	}
+	c.left = true
+	was := c.state
+	c.state = stateClosed
+	c.leaveOpening()
+	if c.s != nil {
+		c.sh.disconnected(c, why)
+		will := c.will
+		if ev := c.evicted; ev != nil && !ev.clean && c.s.Expiry() > 0 {
+			will = nil // the session goes on at once: there is nothing to announce
+		}
+		w.Leave(c.s, will)
+	} else if was != stateClosed {
+		c.sh.refused(c, why)
+	}
+	// One that waits for its predecessor still stands in its place: accept comes, and yields.
+	if !(c.claimed && c.s == nil && was == stateWaiting) {
+		c.yield(w)
+	}
+}
+
+// yield gives the client id to whoever comes next.
+func (c *Conn) yield(w *router.Worker) {
+	if !c.left {
+		c.leave(w, ErrTakenOver)
+		c.t.Close(ErrTakenOver)
+	}
+	if c.claimed {
+		c.claimed = false
+		c.sh.Router.Release(c.id.ClientID, c)
+	}
+	if ev := c.evicted; ev != nil {
+		then := ev.then
+		ev.then = nil
+		for _, fn := range then {
+			fn()
+		}
+	}
+}
+
+// Evict makes way for another connection of the same client [MQTT-3.1.4-3].
+func (c *Conn) Evict(clean bool, then func()) {
+	c.t.Post(func(loop int, now int64) {
+		if c.left && !c.claimed {
+			then()
+			return
+		}
+		if c.evicted == nil {
+			c.evicted = &eviction{}
+		}
+		c.evicted.clean = c.evicted.clean || clean
+		c.evicted.then = append(c.evicted.then, then)
+		if c.state == stateOpen {
+			c.disconnect(c.sh.Router.Worker(loop, now), mqtt.SessionTakenOver, ErrTakenOver)
+		}
+	})
+}
+
+// Shutdown ends the connection because the broker does.
+func (c *Conn) Shutdown() {
+	c.t.Post(func(loop int, now int64) {
+		w := c.sh.Router.Worker(loop, now)
+		if c.state == stateOpen {
+			c.disconnect(w, mqtt.ServerShuttingDown, ErrShutdown)
+			return
+		}
+		c.fail(w, ErrShutdown)
+	})
+}
+
+// disconnect ends an open connection with a reason [MQTT-4.13.2-1]; before MQTT 5 there is none to send.
+func (c *Conn) disconnect(w *router.Worker, code mqtt.ReasonCode, why error) {
+	if c.state == stateClosed {
+		return
+	}
+	open := c.state == stateOpen || c.state == stateAuth
+	c.leave(w, why)
+	if open && c.version == mqtt.V5 {
+		d := mqtt.Disconnect{Code: code}
+		if !c.quiet && why != nil {
+			d.Props.Has.Set(mqtt.PropReasonString)
+			d.Props.ReasonString = []byte(why.Error())
+		}
+		if frame, err := d.Append(nil, c.version); err == nil {
+			c.send(w, frame)
+		}
+	}
+	c.t.CloseAfterFlush(why, c.sh.Linger)
+}
+
+// fail ends a connection without a word.
+func (c *Conn) fail(w *router.Worker, why error) {
+	if c.state == stateClosed {
+		return
+	}
+	c.leave(w, why)
+	c.t.CloseAfterFlush(why, c.sh.Linger)
+}
+
+// refuse answers CONNECT with a code and ends the connection [MQTT-3.2.2-7].
+func (c *Conn) refuse(w *router.Worker, r *refusal) {
+	ack := mqtt.Connack{Code: r.code}
+	if c.version != mqtt.V5 {
+		ack.Code = r.code.V3Connack()
+	} else if r.reason != "" && !c.quiet {
+		ack.Props.Has.Set(mqtt.PropReasonString)
+		ack.Props.ReasonString = []byte(r.reason)
+	}
+	c.leave(w, r)
+	if frame, err := ack.Append(nil, c.version); err == nil {
+		c.send(w, frame)
+	}
+	c.t.CloseAfterFlush(r, c.sh.Linger)
+}
+
+// protocolError ends the connection because of what the client sent.
+func (c *Conn) protocolError(w *router.Worker, err error) {
+	var e *mqtt.Error
+	if !errors.As(err, &e) {
+		c.disconnect(w, mqtt.UnspecifiedError, err)
+		return
+	}
+	if c.state == stateNew {
+		c.fail(w, err)
+		return
+	}
+	c.disconnect(w, e.Code, err)
+}
+
+// Closed is the engine's last call: the socket is gone.
+func (c *Conn) Closed(loop int, now int64, err error) {
+	c.leave(c.sh.Router.Worker(loop, now), err)
+	c.sh.open.Add(-1)
+}
+
+func (c *Conn) leaveOpening() {
+	if c.opening {
+		c.opening = false
+		c.sh.opening.Add(-1)
+	}
+}
+
+func (c *Conn) describe() string {
+	if c.id != nil {
+		return c.id.ClientID
+	}
+	return "-"
+}
+
+func (sh *Shared) connected(c *Conn, su *setup, present bool) {
+	sh.Log.Info("client connected", "client", c.id.ClientID, "address", su.login.RemoteAddr, "version", c.version,
+		"clean", su.clean, "session_present", present, "keepalive", c.keepAlive, "user", c.id.Username)
+}
+
+func (sh *Shared) disconnected(c *Conn, why error) {
+	if errors.Is(why, ErrDisconnected) {
+		sh.Log.Info("client disconnected", "client", c.id.ClientID)
+		return
+	}
+	sh.Log.Info("connection closed", "client", c.id.ClientID, "reason", why)
+}
+
+func (sh *Shared) refused(c *Conn, why error) {
+	sh.Log.Warn("connection refused", "client", c.describe(), "address", c.t.Peer(), "reason", why)
+}
+
+func (sh *Shared) publishRefused(c *Conn, m *message.Message, why string) {
+	sh.Log.Warn("publish refused", "client", c.id.ClientID, "topic", strings.Clone(m.Topic), "rule", why)
+}
+
+func (sh *Shared) subscribeRefused(c *Conn, filter, why string) {
+	sh.Log.Warn("subscription refused", "client", c.id.ClientID, "filter", filter, "rule", why)
+}

@@ -1,0 +1,213 @@
+package router
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// Group is one shared subscription, `$share/name/filter`: each message goes to one of its members (MQTT 5 §4.8.2).
+type Group struct {
+	name, filter string
+	id           subtree.SubscriberID
+	all          *groups
+
+	mu      sync.Mutex
+	members []groupMember
+	turn    int                // whose turn it is
+	queue   []*message.Message // what no member could take; QoS 1 and 2 only
+	gone    bool
+}
+
+type groupMember struct {
+	s     *session.Session
+	opts  mqtt.SubOptions
+	grant session.Grant
+}
+
+type groups struct {
+	table   table[Group]
+	members atomic.Int64
+	backlog atomic.Int64 // messages in all groups' queues
+	mu      sync.Mutex
+	byKey   map[groupKey]*Group
+	joined  map[*session.Session][]*Group
+}
+
+type groupKey struct{ name, filter string }
+
+func (gs *groups) init() {
+	gs.byKey = make(map[groupKey]*Group)
+	gs.joined = make(map[*session.Session][]*Group)
+}
+
+// join adds a member, or changes its options.
+func (gs *groups) join(tree *subtree.Tree, name, filter string, s *session.Session, opts mqtt.SubOptions, subID uint32) (existed bool) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	k := groupKey{name, filter}
+	g := gs.byKey[k]
+	if g == nil {
+		g = gs.table.add(func(id subtree.SubscriberID) *Group { return &Group{name: name, filter: filter, id: id, all: gs} })
+		gs.byKey[k] = g
+	}
+	m := groupMember{s, opts, grantOf(opts, subID)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := g.index(s); i >= 0 {
+		g.members[i] = m
+		return true
+	}
+	g.members = append(g.members, m)
+	gs.members.Add(1)
+	gs.joined[s] = append(gs.joined[s], g)
+	if len(g.members) == 1 {
+		tree.Subscribe(filter, g.id, opts, 0)
+	}
+	return false
+}
+
+// leave removes a member. The group of the last one ends, with what its queue held.
+func (gs *groups) leave(w *Worker, k groupKey, s *session.Session) (g *Group, existed bool) {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	g = gs.byKey[k]
+	if g == nil {
+		return nil, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := g.index(s)
+	if i < 0 {
+		return g, false
+	}
+	g.members = slices.Delete(g.members, i, i+1)
+	gs.members.Add(-1)
+	rest := slices.DeleteFunc(gs.joined[s], func(x *Group) bool { return x == g })
+	if gs.joined[s] = rest; len(rest) == 0 {
+		delete(gs.joined, s)
+	}
+	if len(g.members) == 0 {
+		g.gone = true
+		w.CountDrop(session.DropSessionEnded, len(g.queue))
+		for range g.queue {
+			g.pop(w)
+		}
+		w.r.shared.Unsubscribe(g.filter, g.id)
+		gs.table.remove(g.id)
+		delete(gs.byKey, k)
+	}
+	return g, true
+}
+
+// of are the groups of a session that may have something waiting; none in the usual case, at the cost of one load.
+func (gs *groups) of(s *session.Session) []*Group {
+	if gs.backlog.Load() == 0 {
+		return nil
+	}
+	return gs.joinedBy(s)
+}
+
+func (gs *groups) joinedBy(s *session.Session) []*Group {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return slices.Clone(gs.joined[s])
+}
+
+func (g *Group) index(s *session.Session) int {
+	return slices.IndexFunc(g.members, func(m groupMember) bool { return m.s == s })
+}
+
+// offer gives a message to the next member that can take it at once. With none, QoS 1 and 2 wait in the group's own
+// queue, from which whoever has room first takes them. false: the group is no more.
+func (g *Group) offer(w *Worker, p *session.Publication) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return false
+	}
+	if len(g.queue) == 0 && g.give(w, p) {
+		return true
+	}
+	if p.M.QoS == 0 || !slices.ContainsFunc(g.members, func(m groupMember) bool { return m.grant.QoS > 0 }) {
+		w.CountDrop(session.DropOutboxFull, 1)
+		return true
+	}
+	l := w.r.o.Limits
+	switch {
+	case l.MaxQueued > 0 && len(g.queue) >= l.MaxQueued:
+		w.CountDrop(session.DropQueueFull, 1)
+	case l.OverMemory():
+		w.CountDrop(session.DropMemory, 1)
+	default:
+		m := p.Own()
+		l.Queued.Add(m.Hold())
+		g.queue = append(g.queue, m)
+		g.all.backlog.Add(1)
+	}
+	return true
+}
+
+// give tries the members once, in turn.
+func (g *Group) give(w *Worker, p *session.Publication) bool {
+	for i := range g.members {
+		at := (g.turn + i) % len(g.members)
+		m := &g.members[at]
+		if !w.r.mayReceive(m.s.ID(), p.M.Topic) {
+			continue
+		}
+		if o := m.s.DeliverShared(&w.Turn, p, &m.grant, g); o == session.Delivered || o == session.Dropped {
+			g.turn = (at + 1) % len(g.members)
+			return true
+		}
+	}
+	return false
+}
+
+// drain gives what waits to members that have room.
+func (g *Group) drain(w *Worker) {
+	for {
+		g.mu.Lock()
+		if len(g.queue) == 0 {
+			g.mu.Unlock()
+			return
+		}
+		m := g.queue[0]
+		if m.Expired(w.Now) {
+			w.CountDrop(session.DropExpired, 1)
+		} else {
+			w.pub.Start(m, w.Now)
+			if !g.give(w, &w.pub) {
+				g.mu.Unlock()
+				return
+			}
+		}
+		g.pop(w)
+		g.mu.Unlock()
+		w.Commit(nil, nil)
+	}
+}
+
+func (g *Group) pop(w *Worker) {
+	w.r.o.Limits.Queued.Add(-g.queue[0].Unhold())
+	g.queue[0] = nil
+	g.queue = g.queue[1:]
+	g.all.backlog.Add(-1)
+}
+
+// redistribute finds other members for what a leaver has not finished.
+func (w *Worker) redistribute(left []session.Shared) {
+	for _, sh := range left {
+		g := sh.Group.(*Group)
+		w.pub.Start(sh.M, w.Now)
+		if !g.offer(w, &w.pub) {
+			w.CountDrop(session.DropSessionEnded, 1)
+		}
+		w.Commit(nil, nil)
+	}
+}

@@ -1,0 +1,52 @@
+package router
+
+import (
+	"slices"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// replaySlice is how many retained messages one turn sends to a client: a `#` over a million topics must not keep a loop
+// from its other clients.
+const replaySlice = 256
+
+// StartReplay prepares the retained messages for a new subscription. They are a cursor over the store, not queue entries,
+// and leave out what is retained from now on: that comes live.
+func (w *Worker) StartReplay(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) {
+	if w.r.retained.Len() == 0 {
+		return
+	}
+	s.SetReplays(append(s.Replays(), &session.Replay{Source: w.r.retained.Cursor(filter), Grant: grantOf(opts, subID)}))
+}
+
+// Replay sends the next slice of retained messages. again: more can be sent at once; otherwise it is finished, or goes on
+// when the client has taken what waits for it.
+func (w *Worker) Replay(s *session.Session) (again bool) {
+	sent := 0
+	for len(s.Replays()) > 0 {
+		if s.Backlogged(&w.Turn) {
+			return false
+		}
+		if sent >= replaySlice {
+			return true
+		}
+		r := s.Replays()[0]
+		const step = 32
+		msgs, done := r.Source.Next(w.Now, step, w.replay[:0])
+		sent += max(len(msgs), step/4)
+		for _, m := range msgs {
+			if w.r.mayReceive(s.ID(), m.Topic) {
+				w.pub.Start(m, w.Now)
+				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
+				w.Commit(nil, nil)
+			}
+		}
+		clear(msgs)
+		w.replay = msgs
+		if done {
+			s.SetReplays(slices.Delete(s.Replays(), 0, 1))
+		}
+	}
+	return false
+}

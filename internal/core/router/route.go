@@ -1,0 +1,159 @@
+package router
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// route is what a loop remembers of a topic: who receives it. It is true as long as the stamps stand; one receiver's own
+// changes are noticed under its lock (session.Stale) and mended one by one.
+type route struct {
+	stamp     stamp
+	receivers []receiver
+	groups    []*Group
+}
+
+type stamp struct{ subs, shared, acl uint64 }
+
+type receiver struct {
+	s     *session.Session
+	epoch uint32
+	grant session.Grant
+	own   *session.Grant // for messages that the receiver published itself; nil: no No Local, the same
+}
+
+func (r *Router) stamp(topic string) (s stamp) {
+	s.subs = r.subs.Stamp(topic)
+	if r.groups.members.Load() > 0 {
+		s.shared = r.shared.Stamp(topic)
+	}
+	if r.o.Authorizer != nil {
+		s.acl = r.o.Authorizer.Generation()
+	}
+	return s
+}
+
+// route finds the receivers of a topic. The result is the worker's; it is valid until the next call.
+func (w *Worker) route(topic string) *route {
+	rt := w.cache[topic]
+	if rt != nil && rt.stamp == w.r.stamp(topic) {
+		return rt
+	}
+	if rt == nil {
+		if len(w.cache) >= w.r.o.MatchCache {
+			w.evict()
+		}
+		rt = new(route)
+		w.cache[strings.Clone(topic)] = rt
+	}
+	w.resolve(rt, topic)
+	return rt
+}
+
+// evict forgets an eighth of the cache, whichever the map yields first: publishers of more topics than it holds then cost
+// a match each, but never more.
+func (w *Worker) evict() {
+	n := len(w.cache)/8 + 1
+	for t := range w.cache {
+		delete(w.cache, t)
+		if n--; n == 0 {
+			return
+		}
+	}
+}
+
+// resolve matches anew. It starts over when a subscription changed meanwhile: a number that the tree gave may by then
+// stand for another session.
+func (w *Worker) resolve(rt *route, topic string) {
+	for {
+		rt.stamp = w.r.stamp(topic)
+		clear(rt.receivers)
+		clear(rt.groups)
+		rt.receivers, rt.groups = rt.receivers[:0], rt.groups[:0]
+		w.matchSessions(rt, topic)
+		if w.r.groups.members.Load() > 0 {
+			w.matches = w.r.shared.Match(topic, w.matches[:0])
+			for _, m := range w.matches {
+				if g := w.r.groups.table.get(m.Subscriber); g != nil {
+					rt.groups = append(rt.groups, g)
+				}
+			}
+		}
+		if rt.stamp == w.r.stamp(topic) {
+			return
+		}
+	}
+}
+
+func (w *Worker) matchSessions(rt *route, topic string) {
+	w.matches = w.r.subs.Match(topic, w.matches[:0])
+	// Overlapping subscriptions of one session become one receiver.
+	slices.SortFunc(w.matches, func(a, b subtree.Sub) int { return int(a.Subscriber) - int(b.Subscriber) })
+	for i := 0; i < len(w.matches); {
+		j := i + 1
+		for j < len(w.matches) && w.matches[j].Subscriber == w.matches[i].Subscriber {
+			j++
+		}
+		if s := w.r.sessions.table.get(w.matches[i].Subscriber); s != nil && w.r.mayReceive(s.ID(), topic) {
+			rt.receivers = append(rt.receivers, receiver{s: s, epoch: s.SubEpoch()})
+			rt.receivers[len(rt.receivers)-1].set(w.matches[i:j])
+		}
+		i = j
+	}
+}
+
+// set sums up the subscriptions of one session that match.
+func (rc *receiver) set(subs []subtree.Sub) {
+	rc.grant, rc.own = sum(subs, false), nil
+	for i := range subs {
+		if subs[i].Options.NoLocal() {
+			own := sum(subs, true)
+			rc.own = &own
+			return
+		}
+	}
+}
+
+// sum is how a session receives a topic: once, at the highest QoS, with all identifiers (MQTT 5 §3.3.4). local leaves out
+// the subscriptions with No Local [MQTT-3.8.3-3].
+func sum(subs []subtree.Sub, local bool) (g session.Grant) {
+	g.Skip = true
+	for i := range subs {
+		o := subs[i].Options
+		if local && o.NoLocal() {
+			continue
+		}
+		g.Skip = false
+		g.QoS = max(g.QoS, o.QoS())
+		g.RAP = g.RAP || o.RetainAsPublished()
+		if subs[i].SubID != 0 {
+			g.SubIDs = append(g.SubIDs, subs[i].SubID)
+		}
+	}
+	return g
+}
+
+// rematch mends one receiver whose subscriptions have changed since the route was resolved.
+func (w *Worker) rematch(rc *receiver, topic string) {
+	rc.epoch = rc.s.SubEpoch()
+	w.matches = w.r.subs.MatchSubscriber(topic, rc.s.Sub, w.matches[:0])
+	rc.set(w.matches)
+}
+
+// isOwn reports whether from published as the session's client (MQTT 5 §3.8.3.1: by client id).
+func isOwn(from *message.Identity, s *session.Session) bool {
+	return from == s.ID() || from != nil && from.ClientID == s.ID().ClientID
+}
+
+func grantOf(opts mqtt.SubOptions, subID uint32) session.Grant {
+	g := session.Grant{QoS: opts.QoS(), RAP: opts.RetainAsPublished()}
+	if subID != 0 {
+		g.SubIDs = []uint32{subID}
+	}
+	return g
+}

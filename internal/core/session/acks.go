@@ -1,0 +1,115 @@
+package session
+
+import "github.com/nightjar-mqtt/nightjar/mqtt"
+
+// AckResult is what an acknowledgement from the client meant.
+type AckResult int
+
+// Results of Puback, Pubrec and Pubcomp.
+const (
+	AckTaken   AckResult = iota
+	AckUnknown           // no message with that packet id is in flight
+	AckWrong             // the flow of that packet id expects another packet
+)
+
+// Puback handles PUBACK: the QoS 1 delivery is complete (MQTT 5 §4.3.2).
+func (s *Session) Puback(t *Turn, id uint16) AckResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, r := s.inFlight(id)
+	if r != AckTaken {
+		return r
+	}
+	e := s.out.at(i)
+	if e.qos != 1 {
+		return AckWrong
+	}
+	s.dequeue(t, e.seq)
+	s.out.finish(i, s.limits)
+	return AckTaken
+}
+
+// Pubrec handles PUBREC. A reason of 0x80 or more ends the flow (MQTT 5 §4.3.3); refused tells so. Otherwise PUBREL is
+// due, after batch, if there is one, has been committed (DESIGN section 5, rule 3).
+func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResult, refused bool, batch Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, r := s.inFlight(id)
+	if r != AckTaken {
+		return r, false, nil
+	}
+	e := s.out.at(i)
+	if e.qos != 2 {
+		return AckWrong, false, nil
+	}
+	if reason.IsError() {
+		if e.state == stateReleased {
+			return AckTaken, true, nil
+		}
+		s.dequeue(t, e.seq)
+		s.out.finish(i, s.limits)
+		return AckTaken, true, nil
+	}
+	e.state = stateReleased
+	s.out.forget(e, s.limits)
+	if s.durable() {
+		batch = t.NewBatch()
+		batch.Release(s.ID().ClientID, e.seq)
+	}
+	return AckTaken, false, batch
+}
+
+// Pubcomp handles PUBCOMP: the QoS 2 delivery is complete.
+func (s *Session) Pubcomp(t *Turn, id uint16) AckResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, r := s.inFlight(id)
+	if r != AckTaken {
+		return r
+	}
+	e := s.out.at(i)
+	if e.state != stateReleased {
+		return AckWrong
+	}
+	s.dequeue(t, e.seq)
+	s.out.finish(i, s.limits)
+	return AckTaken
+}
+
+func (s *Session) inFlight(id uint16) (int, AckResult) {
+	if s.out == nil {
+		return 0, AckUnknown
+	}
+	i, ok := s.out.find(id)
+	if !ok {
+		return 0, AckUnknown
+	}
+	return i, AckTaken
+}
+
+// Stored is told what became of the batch that a gated QoS 2 message was in. Kept, it may be sent; else it is given up,
+// and its publisher is told by whoever committed the batch.
+func (s *Session) Stored(t *Turn, seq uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out == nil {
+		return
+	}
+	i, ok := s.out.index(seq)
+	if !ok || s.out.at(i).state != stateGated {
+		return
+	}
+	if err != nil {
+		s.out.finish(i, s.limits)
+		t.drop(s, DropStore, 1)
+		return
+	}
+	s.out.at(i).state = stateQueued
+}
+
+// Carrier is the connection that carries the session now; nil: none.
+func (s *Session) Carrier() Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn
+}

@@ -1,0 +1,279 @@
+package session
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+)
+
+// maxSpan bounds how far a session may run ahead of its oldest unacknowledged message: a client that acknowledges all
+// but one would otherwise make the ring grow. It is far below 65,535, so that packet ids are never reused in flight.
+const maxSpan = 16384
+
+type entryState uint8
+
+const (
+	stateQueued   entryState = iota // never sent
+	stateGated                      // QoS 2 whose storing has not been confirmed
+	stateSent                       // PUBLISH sent at least once
+	stateReleased                   // PUBREC received: PUBREL is what is resent [MQTT-4.3.3-5]
+	stateDone                       // acknowledged or given up; waits for those before it
+)
+
+// entry is one QoS 1 or 2 message of a session's queue.
+type entry struct {
+	m      *message.Message // nil: will never have to be sent again
+	shared any              // the shared group it came through; nil: none
+	subIDs []uint32
+	seq    uint64
+	qos    byte
+	retain bool
+	state  entryState
+}
+
+// outgoing is a session's queue of QoS 1 and 2 messages: one ring in order of arrival. Those before next have been sent
+// on this connection, the others wait. A message's packet id follows from its sequence number, so that ids are unique in
+// flight without a table and an acknowledgement finds its entry by subtraction.
+type outgoing struct {
+	ring       []entry // length is a power of two
+	head       int
+	n          int
+	next       int // entries sent on this connection
+	inflight   int // of those, not done
+	waiting    int // entries not sent on this connection and not done
+	nextSeq    uint64
+	bytes      int64
+	minExpires int64 // no queued message expires before; 0: none does
+	waiters    []func(loop int, now int64)
+}
+
+// smallRing is where rings start: most sessions never queue more than a few messages.
+const smallRing = 8
+
+func packetID(seq uint64) uint16 { return uint16(seq%65535) + 1 }
+
+func (o *outgoing) at(i int) *entry { return &o.ring[(o.head+i)&(len(o.ring)-1)] }
+
+// find gives the index of a packet id among those sent on this connection and not acknowledged.
+func (o *outgoing) find(id uint16) (i int, ok bool) {
+	if id == 0 || o.next == 0 {
+		return 0, false
+	}
+	first := o.at(0).seq
+	i, ok = o.index(first + uint64((int(id)-int(packetID(first))+65535)%65535))
+	return i, ok && i < o.next && o.at(i).state != stateDone
+}
+
+// index gives the place of a sequence number: its distance from the first unless the queue has gaps.
+func (o *outgoing) index(seq uint64) (i int, ok bool) {
+	if o.n == 0 || seq < o.at(0).seq {
+		return 0, false
+	}
+	if d := seq - o.at(0).seq; d < uint64(o.n) && o.at(int(d)).seq == seq {
+		return int(d), true
+	}
+	i = sort.Search(o.n, func(i int) bool { return o.at(i).seq >= seq })
+	return i, i < o.n && o.at(i).seq == seq
+}
+
+func (o *outgoing) push(e entry) *entry {
+	if o.n == len(o.ring) {
+		o.grow()
+	}
+	e.seq = o.nextSeq
+	o.nextSeq++
+	o.waiting++
+	if e.m != nil && e.m.Expires != 0 && (o.minExpires == 0 || e.m.Expires < o.minExpires) {
+		o.minExpires = e.m.Expires
+	}
+	o.n++
+	last := o.at(o.n - 1)
+	*last = e
+	return last
+}
+
+func (o *outgoing) grow() {
+	ring := make([]entry, max(smallRing, 2*len(o.ring)))
+	for i := range o.n {
+		ring[i] = *o.at(i)
+	}
+	o.ring, o.head = ring, 0
+}
+
+// advance counts the first waiting entry as sent on this connection.
+func (o *outgoing) advance() {
+	if o.at(o.next).state != stateDone {
+		o.waiting--
+		o.inflight++
+	}
+	o.next++
+}
+
+// finish marks entry i done and lets go of all done ones at the front.
+func (o *outgoing) finish(i int, l *Limits) {
+	e := o.at(i)
+	if e.state == stateDone {
+		return
+	}
+	if i < o.next {
+		o.inflight--
+	} else {
+		o.waiting--
+	}
+	o.forget(e, l)
+	*e = entry{state: stateDone, seq: e.seq}
+	for o.n > 0 && o.at(0).state == stateDone {
+		o.head = (o.head + 1) & (len(o.ring) - 1)
+		o.n--
+		if o.next > 0 {
+			o.next--
+		}
+	}
+	if o.n == 0 && len(o.ring) > 4096 {
+		o.ring, o.head = nil, 0
+	}
+}
+
+// compact closes the gaps among the entries that have not been sent.
+func (o *outgoing) compact() {
+	to := o.next
+	for i := o.next; i < o.n; i++ {
+		if e := *o.at(i); e.state != stateDone {
+			*o.at(to) = e
+			to++
+		}
+	}
+	for i := to; i < o.n; i++ {
+		*o.at(i) = entry{}
+	}
+	o.n = to
+}
+
+// keep charges the message of an entry to the budgets; forget takes it back.
+func (o *outgoing) keep(m *message.Message, l *Limits) *message.Message {
+	o.bytes += int64(m.Size())
+	l.Queued.Add(m.Hold())
+	return m
+}
+
+func (o *outgoing) forget(e *entry, l *Limits) {
+	if e.m != nil {
+		o.bytes -= int64(e.m.Size())
+		l.Queued.Add(-e.m.Unhold())
+		e.m = nil
+	}
+}
+
+// rewind prepares for a new connection: all that is not done is sent again, in the original order [MQTT-4.6.0-1].
+func (o *outgoing) rewind() {
+	o.next, o.inflight, o.waiting = 0, 0, 0
+	for i := range o.n {
+		if o.at(i).state != stateDone {
+			o.waiting++
+		}
+	}
+}
+
+// release lets everything go and returns how many messages had not been delivered.
+func (o *outgoing) release(l *Limits) (lost int) {
+	for i := range o.n {
+		e := o.at(i)
+		if e.state == stateQueued || e.state == stateGated {
+			lost++
+		}
+		o.forget(e, l)
+	}
+	return lost
+}
+
+// takeWaiters returns those who waited for the queue to shorten, once it has, or the client has gone.
+func (s *Session) takeWaiters() (out []func(loop int, now int64)) {
+	o := s.out
+	if o == nil || len(o.waiters) == 0 || s.conn != nil && 4*o.waiting > s.limits.MaxQueued {
+		return nil
+	}
+	out, o.waiters = o.waiters, nil
+	return out
+}
+
+// Await has fn called when the session's queue has shortened. false: it is short already, fn is not called.
+func (s *Session) Await(fn func(loop int, now int64)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil || s.out == nil || 4*s.out.waiting <= s.limits.MaxQueued {
+		return false
+	}
+	s.out.waiters = append(s.out.waiters, fn)
+	return true
+}
+
+// ReleaseWaiters lets go those who have waited long enough.
+func (s *Session) ReleaseWaiters(t *Turn) {
+	s.mu.Lock()
+	var waiters []func(loop int, now int64)
+	if s.out != nil {
+		waiters, s.out.waiters = s.out.waiters, nil
+	}
+	s.mu.Unlock()
+	for _, w := range waiters {
+		w(t.Loop, t.Now)
+	}
+}
+
+// Shared is a message that a member of a shared group did not take.
+type Shared struct {
+	Group any
+	M     *message.Message
+}
+
+// takeShared removes the messages of shared group (nil: of all) that another member may have: QoS 1 not acknowledged and
+// QoS 2 never sent. QoS 2 that has begun stays with its member [MQTT-4.8.2-5].
+func (s *Session) takeShared(group any) (out []Shared) {
+	o := s.out
+	if o == nil || o.n == 0 {
+		return nil
+	}
+	for seq := o.at(0).seq; seq < o.nextSeq; seq++ {
+		i, ok := o.index(seq)
+		if !ok {
+			continue
+		}
+		e := o.at(i)
+		if e.shared == nil || e.m == nil || group != nil && e.shared != group {
+			continue
+		}
+		if e.state == stateQueued || e.state == stateGated || e.state == stateSent && e.qos == 1 {
+			out = append(out, Shared{e.shared, e.m})
+			o.finish(i, s.limits)
+		}
+	}
+	return out
+}
+
+// aliases are the topic aliases that the broker has set towards one client, first come, first served.
+type aliases struct {
+	max uint16
+	ids map[string]uint16
+}
+
+// aliasWorthwhile is the topic length from which an alias saves bytes: the property itself takes three.
+const aliasWorthwhile = 6
+
+// pick returns the alias for a topic and whether the client knows it already; 0: none.
+func (a *aliases) pick(topic string) (id uint16, known bool) {
+	if id, known = a.ids[topic]; known {
+		return id, true
+	}
+	if len(topic) < aliasWorthwhile || len(a.ids) >= int(a.max) {
+		return 0, false
+	}
+	return uint16(len(a.ids) + 1), false
+}
+
+func (a *aliases) set(topic string, id uint16) {
+	if a.ids == nil {
+		a.ids = make(map[string]uint16)
+	}
+	a.ids[strings.Clone(topic)] = id
+}

@@ -1,0 +1,266 @@
+// Package session holds what the broker knows of a client beyond its connection: the queue of messages on their way to it
+// with their packet ids and windows, the QoS 2 ids it has sent, and whether a connection is there to carry them.
+//
+// A session is shared by all loops. Its lock is taken for one delivery or one acknowledgement at a time; never two
+// sessions' locks at once, and nothing but an outbox's lock inside (docs/adr/0002-session-locking.md).
+package session
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
+	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
+)
+
+// NeverExpires is the session expiry interval of a session that stays for ever (MQTT 5 §3.1.2.11.2).
+const NeverExpires = math.MaxUint32
+
+// Replay is what is left of the answer to one subscription with retained messages. It belongs to the connection that
+// carries the session, and passes on to the next with it.
+type Replay struct {
+	Source interface {
+		Next(now int64, max int, dst []*message.Message) (msgs []*message.Message, done bool)
+	}
+	Grant Grant
+}
+
+// Replays are the session's unfinished replays. Owner of the connection only.
+func (s *Session) Replays() []*Replay { return s.replays }
+
+// SetReplays replaces them. Owner of the connection only.
+func (s *Session) SetReplays(r []*Replay) { s.replays = r }
+
+// Backlogged reports whether something waits that a replay must not overtake or add to.
+func (s *Session) Backlogged(t *Turn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil || s.out != nil && s.out.waiting > 0 {
+		return true
+	}
+	if s.congested() {
+		s.askDrain()
+		return true
+	}
+	return false
+}
+
+// Limits bound what one session, and all of them together, may hold.
+type Limits struct {
+	MaxInflight    int   // QoS 1 and 2 messages sent and not acknowledged, per client
+	MaxQueued      int   // messages waiting per session beyond those in flight
+	MaxQueuedBytes int64 // their size per session; 0: no limit of its own
+	OutboxBytes    int   // bytes waiting for the socket per connection, beyond which QoS 0 is dropped and QoS 1 and 2 wait
+	MaxTopicAlias  uint16
+	QueueQoS0      bool           // keep QoS 0 messages for absent sessions too
+	UpgradeQoS     bool           // deliver at the subscription's QoS even if the message was published at a lower one
+	MemoryLimit    int64          // all outboxes and queues together; 0: none
+	Outboxes       *outbox.Budget // what all outboxes hold
+	Queued         atomic.Int64   // what all queues hold
+}
+
+// OverMemory reports whether outboxes and queues together exceed the budget.
+func (l *Limits) OverMemory() bool {
+	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit
+}
+
+// Grant is how one session receives messages of a topic: the sum of its matching subscriptions (MQTT 5 §3.3.4).
+type Grant struct {
+	QoS    byte     // the highest granted
+	RAP    bool     // Retain As Published
+	Skip   bool     // nothing matches any more
+	SubIDs []uint32 // all subscription identifiers that match [MQTT-3.3.4-4]
+}
+
+// Outcome is what became of a message offered to a session.
+type Outcome int
+
+// Outcomes of Deliver.
+const (
+	Delivered   Outcome = iota // sent, or queued for sending
+	Stale                      // the session's subscriptions changed: match again
+	Ended                      // the session is no more
+	Unavailable                // offline or full; only for shared subscriptions, which then try another member
+	Dropped                    // counted by reason
+)
+
+// Session is the state of one client [MQTT-3.1.2.4]. Its zero value is not usable; see New.
+type Session struct {
+	Sub    subtree.SubscriberID
+	id     atomic.Pointer[message.Identity]
+	limits *Limits
+
+	mu       sync.Mutex
+	subEpoch atomic.Uint32 // rises with each change of subscriptions, before its acknowledgement leaves
+	conn     Conn          // nil: offline
+	aliases  *aliases      // topic aliases towards the client; nil: none wanted
+	out      *outgoing     // nil: no QoS 1 or 2 message yet
+	received map[uint16]uint64
+	expiry   uint32
+	epoch    uint32 // rises with each connection
+	// maxPacket is the client's Maximum Packet Size, maxInflight the smaller of its Receive Maximum and ours.
+	maxPacket       uint32
+	maxInflight     uint16
+	v5              bool
+	ended           bool
+	drainAsked      bool // the connection has been asked to tell when its outbox is empty
+	replays         []*Replay
+	dropped         uint32
+	droppedReported uint32
+}
+
+// New makes a session without connection.
+func New(id *message.Identity, sub subtree.SubscriberID, l *Limits) *Session {
+	s := &Session{Sub: sub, limits: l}
+	s.id.Store(id)
+	return s
+}
+
+// ID is who the session belongs to: the client id is always the same, the user is that of the last connection.
+func (s *Session) ID() *message.Identity { return s.id.Load() }
+
+// Link is what a connection tells the session when it attaches.
+type Link struct {
+	ID             *message.Identity
+	Conn           Conn
+	V5             bool
+	MaxPacket      uint32 // client's Maximum Packet Size; 0: none
+	ReceiveMaximum uint16 // client's; 0: not given
+	TopicAliasMax  uint16 // client's
+	Expiry         uint32 // session expiry interval, seconds
+}
+
+// Attach gives the session a connection. Nothing is sent before Pump, so that CONNACK goes first. It returns the new
+// connection's epoch.
+func (s *Session) Attach(l Link) (epoch uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id.Store(l.ID)
+	s.conn, s.v5, s.expiry, s.drainAsked = l.Conn, l.V5, l.Expiry, false
+	s.epoch++
+	s.maxPacket = l.MaxPacket
+	if s.maxPacket == 0 {
+		s.maxPacket = math.MaxUint32
+	}
+	s.maxInflight = math.MaxUint16
+	if s.limits.MaxInflight > 0 {
+		s.maxInflight = uint16(min(s.limits.MaxInflight, math.MaxUint16))
+	}
+	if l.ReceiveMaximum != 0 {
+		s.maxInflight = min(s.maxInflight, l.ReceiveMaximum)
+	}
+	s.aliases = nil
+	if n := min(l.TopicAliasMax, s.limits.MaxTopicAlias); n > 0 && l.V5 {
+		s.aliases = &aliases{max: n}
+	}
+	if s.out != nil {
+		s.out.rewind()
+	}
+	return s.epoch
+}
+
+// Detach takes the connection away. shared are the messages of shared subscriptions that another member may have
+// (DESIGN section 5, rule 6).
+func (s *Session) Detach(t *Turn) (shared []Shared) {
+	s.mu.Lock()
+	s.conn, s.aliases = nil, nil
+	shared = s.takeShared(nil)
+	waiters := s.takeWaiters()
+	s.mu.Unlock()
+	for _, w := range waiters {
+		w(t.Loop, t.Now)
+	}
+	return shared
+}
+
+// LeaveShared gives up the messages of one shared subscription, for a member that unsubscribes from it.
+func (s *Session) LeaveShared(group any) []Shared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.takeShared(group)
+}
+
+// End marks the session as gone: nothing is delivered to it any more. It counts what was still queued as dropped.
+func (s *Session) End(t *Turn) (shared []Shared) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shared = s.takeShared(nil)
+	s.ended = true
+	s.conn, s.aliases, s.received = nil, nil, nil // Detach came before, so nobody waits
+	if s.out != nil {
+		if n := s.out.release(s.limits); n > 0 {
+			t.drop(s, DropSessionEnded, n)
+		}
+		s.out = nil
+	}
+	return shared
+}
+
+// Ended reports whether End was called.
+func (s *Session) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+// Connected reports whether a connection carries the session.
+func (s *Session) Connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conn != nil
+}
+
+// SubEpoch is read before matching and handed to Deliver with the result.
+func (s *Session) SubEpoch() uint32 { return s.subEpoch.Load() }
+
+// SubscriptionsChanged makes results of earlier matches stale. It returns when no delivery by such a result is under way.
+func (s *Session) SubscriptionsChanged() {
+	s.mu.Lock()
+	s.subEpoch.Add(1)
+	s.mu.Unlock()
+}
+
+// Expiry is the session expiry interval in seconds.
+func (s *Session) Expiry() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expiry
+}
+
+// SetExpiry changes it, as DISCONNECT may (MQTT 5 §3.14.2.2.2).
+func (s *Session) SetExpiry(seconds uint32) {
+	s.mu.Lock()
+	s.expiry = seconds
+	s.mu.Unlock()
+}
+
+// durable sessions outlive their connection, so that what they wait for is stored.
+func (s *Session) durable() bool { return s.expiry > 0 }
+
+// Figures of a session, for logs and $SYS.
+type Figures struct {
+	Inflight, Queued, Received int
+	Dropped                    uint32
+}
+
+// Figures reads them.
+func (s *Session) Figures() Figures {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := Figures{Received: len(s.received), Dropped: s.dropped}
+	if s.out != nil {
+		f.Inflight, f.Queued = s.out.inflight, s.out.waiting
+	}
+	return f
+}
+
+// TakeDropped returns how many messages were dropped since it was last called.
+func (s *Session) TakeDropped() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.dropped - s.droppedReported
+	s.droppedReported = s.dropped
+	return n
+}

@@ -1,0 +1,185 @@
+package session
+
+import (
+	"sync/atomic"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
+)
+
+// Conn is what a session needs of the connection that carries it.
+type Conn interface {
+	Out() *outbox.Outbox
+	// Flush writes what the outbox holds, without blocking. Any goroutine.
+	Flush()
+	// Post runs fn on the connection's own loop, exactly once, also after the connection has closed. Any goroutine.
+	Post(fn func(loop int, now int64))
+	// WantDrained asks to be told once when the outbox is empty. On the connection's own loop.
+	WantDrained()
+}
+
+// Turn is what one loop carries while it handles a batch of events: the time, the connections whose outboxes it filled,
+// and its counters. It belongs to one loop at a time, so that nothing in it needs a lock.
+type Turn struct {
+	Now   int64 // unix milliseconds
+	Loop  int
+	Work  int // deliveries in this turn, for the fairness budget
+	dirty []Conn
+	head  []byte // scratch for frames that are a receiver's own
+	n     [numCounters]int64
+	// NewBatch begins a change of the store.
+	NewBatch func() Batch
+	// Dropped is told of each session that drops its first message after a report, so that a log line can name it.
+	Dropped func(s *Session, reason Drop)
+}
+
+// flushEvery bounds how many outboxes a turn fills before it writes them: a fan-out to thousands must not hold all its
+// frames in memory, nor the first receiver wait for the last.
+const flushEvery = 256
+
+// Touch puts c on the list of connections to flush at the end of the turn.
+func (t *Turn) Touch(c Conn) { t.dirty = append(t.dirty, c) }
+
+// Relieve flushes if the turn has filled many outboxes. Call it without any lock held.
+func (t *Turn) Relieve() {
+	if len(t.dirty) >= flushEvery {
+		t.Flush()
+	}
+}
+
+// CountDrop counts a message that no single session lost.
+func (t *Turn) CountDrop(reason Drop, n int) { t.n[dropBase+Counter(reason)] += int64(n) }
+
+// Flush writes what this turn has put into outboxes.
+func (t *Turn) Flush() {
+	for i, c := range t.dirty {
+		t.dirty[i] = nil
+		c.Flush()
+	}
+	t.dirty = t.dirty[:0]
+}
+
+// Counter names a figure that loops count and $SYS shows.
+type Counter int
+
+// The counters. Messages are MQTT packets of any type, as in Mosquitto's $SYS; Publish* are PUBLISH packets only.
+const (
+	MessagesReceived Counter = iota
+	MessagesSent
+	BytesReceived
+	BytesSent
+	PublishReceived
+	PublishSent
+	PublishBytesReceived
+	PublishBytesSent
+	dropBase
+	numCounters = dropBase + Counter(NumDrops)
+)
+
+// Drop is a reason for which a message did not reach a receiver.
+type Drop int
+
+// The reasons. Every message that is not delivered is counted under one of them.
+const (
+	DropOutboxFull   Drop = iota // QoS 0 to a receiver that does not read fast enough
+	DropMemory                   // the process-wide memory budget is used up
+	DropQueueFull                // QoS 1 or 2 beyond the session's queue limits
+	DropTooLarge                 // larger than the receiver's Maximum Packet Size [MQTT-3.1.2-25]
+	DropExpired                  // its expiry interval passed while it waited [MQTT-3.3.2-5]
+	DropNotAllowed               // the receiver may no longer read the topic
+	DropStore                    // the store refused to keep it
+	DropSessionEnded             // it waited for a session that ended
+	NumDrops
+)
+
+func (d Drop) String() string {
+	switch d {
+	case DropOutboxFull:
+		return "outbox full"
+	case DropMemory:
+		return "memory limit"
+	case DropQueueFull:
+		return "queue full"
+	case DropTooLarge:
+		return "larger than the client's maximum packet size"
+	case DropExpired:
+		return "expired"
+	case DropNotAllowed:
+		return "not allowed to read"
+	case DropStore:
+		return "store failed"
+	case DropSessionEnded:
+		return "session ended"
+	}
+	return "unknown"
+}
+
+// Count adds n to a counter of this turn.
+func (t *Turn) Count(c Counter, n int) { t.n[c] += int64(n) }
+
+func (t *Turn) drop(s *Session, reason Drop, n int) {
+	t.n[dropBase+Counter(reason)] += int64(n)
+	first := s.dropped == s.droppedReported
+	s.dropped += uint32(n)
+	if first && t.Dropped != nil {
+		t.Dropped(s, reason)
+	}
+}
+
+// Stats are the counters of the whole process.
+type Stats struct{ n [numCounters]atomic.Int64 }
+
+// Get reads a counter.
+func (s *Stats) Get(c Counter) int64 { return s.n[c].Load() }
+
+// Dropped reads how many messages were dropped for a reason.
+func (s *Stats) Dropped(d Drop) int64 { return s.n[dropBase+Counter(d)].Load() }
+
+// Fold moves the turn's counts into s; called at the end of a turn, so that counting a message costs no shared write.
+func (t *Turn) Fold(s *Stats) {
+	for i, n := range t.n {
+		if n != 0 {
+			s.n[i].Add(n)
+			t.n[i] = 0
+		}
+	}
+}
+
+// Publication is one message on its way to any number of sessions. It belongs to a turn.
+type Publication struct {
+	M     *message.Message
+	Forms message.Forms
+	// Batch collects what must be stored before the message may be acknowledged; nil: nothing yet.
+	Batch Batch
+	// Gated are the outgoing QoS 2 copies that wait for the batch's commit (DESIGN rule 3).
+	Gated []Gate
+	// Congested are sessions whose queue is long: the publisher's acknowledgement waits for one of them.
+	Congested *Session
+}
+
+// Gate is a queue entry that may be sent when its batch has been stored.
+type Gate struct {
+	S   *Session
+	Seq uint64
+}
+
+// Start begins a new publication.
+func (p *Publication) Start(m *message.Message, now int64) {
+	p.M, p.Batch, p.Congested = m, nil, nil
+	p.Gated = p.Gated[:0]
+	p.Forms.Reset(m, now)
+}
+
+// Own makes the message one that may be kept; its forms stay valid.
+func (p *Publication) Own() *message.Message {
+	p.M = p.M.Own()
+	return p.M
+}
+
+// Store is the batch of the publication, begun when first needed.
+func (p *Publication) Store(t *Turn) Batch {
+	if p.Batch == nil {
+		p.Batch = t.NewBatch()
+	}
+	return p.Batch
+}
