@@ -53,6 +53,6 @@ func init() {
 		"v5/B-43/no-local":   {StandardRight, "grants a shared subscription with No Local; [MQTT-3.8.3-4]"},
 		"v5/B-45/inflight":   {BothAllowed, "sends one more than max_inflight_messages; the standard knows no such option, Nightjar keeps it exactly"},
 		"v5/B-45/zero":       newer("closes without the CONNACK 0x82 of 2.1"),
-		"v5/B-46":            {StandardRight, "answers PUBREC 0x97, as 2.1 does, where DISCONNECT 0x93 is asked (MQTT 5 §3.3.4)"},
+		"v5/B-46":            {StandardRight, "answers PUBREC 0x97 where DISCONNECT 0x93 is asked (MQTT 5 §3.3.4)"},
 	})
 }
