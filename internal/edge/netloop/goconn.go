@@ -32,6 +32,8 @@ type goConn struct {
 	filled bool        // the last read used all the room
 	few    int         // consecutive reads that would have fitted into the smallest buffer
 	rest   atomic.Bool // there is a rest: Resume has to wake the reader up
+
+	written atomic.Bool // the writer that was at work when the outbox was closed has ended
 }
 
 const (
@@ -135,6 +137,8 @@ func (c *goConn) write(space *[maxIov][]byte, slices [][]byte) {
 		n, err := bufs.WriteTo(c.nc)
 		again, closed := c.out.FinishWrite(int(n), err != nil)
 		if closed {
+			c.written.Store(true)
+			c.kick()
 			break
 		}
 		if err != nil {
@@ -327,7 +331,7 @@ func (c *goConn) finish() {
 		c.linger()
 	}
 	c.state.Or(stHard)
-	c.out.Close()
+	busy := c.out.Close()
 	c.charge(-len(c.buf))
 	c.buf = nil
 	s := c.slot
@@ -342,6 +346,9 @@ func (c *goConn) finish() {
 	s.endTurn(now)
 	s.mu.Unlock()
 	c.nc.Close()
+	for busy && !c.written.Load() { // closing has ended its write
+		<-c.wake
+	}
 	s.mu.Lock()
 	s.live--
 	s.mu.Unlock()

@@ -146,6 +146,7 @@ type script struct {
 	c        Conn
 	state    int // 0: new, 1: open, 2: closed
 	gone     chan error
+	id       atomic.Uint32 // for tests that number their connections
 	opened   func(now int64)
 	data     func(now int64, p []byte) (n, need int, again bool)
 	deadline func(now int64)

@@ -67,7 +67,7 @@ type loop struct {
 	wheel    wheel[conn, *conn]
 	now      int64
 	yielded  int64
-	armed    int64 // when the poller wakes us up for the wheel; 0: not set
+	armed    int64 // when the poller wakes us up for the wheel; 0: never; -1: it just has
 	again    []*conn
 	spare    []*conn
 	closing  []*conn // descriptors to close at the end of the batch
@@ -155,7 +155,7 @@ func (l *loop) wait() {
 	if !l.inbox.some.Load() { // looked at after parked was set: a later put sees it and wakes us up
 		switch err := l.epraw.Read(l.poller); {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			l.armed = 0
+			l.armed = -1 // the poller refuses to wait until it is given another
 		case err != nil:
 			panic(fmt.Sprintf("netloop: loop %d: waiting for epoll: %v", l.index, err))
 		}
