@@ -61,6 +61,17 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{o: o, started: time.Now(), stop: make(chan struct{})}
 	b.drops.log = o.Logger
 	budget := new(outbox.Budget)
+	// The router comes first: the loops call it from their start.
+	b.router = router.New(router.Options{
+		Limits: &session.Limits{
+			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
+			OutboxBytes: o.OutboxBytes, MaxTopicAlias: o.MaxTopicAliasOut, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
+			MemoryLimit: o.MemoryLimit, Outboxes: budget,
+		},
+		Store: o.Store, Authorizer: o.Authorizer, Loops: o.Loops,
+		Post:       func(loop int, fn func(loop int, now int64)) { b.engine.PostLoop(loop, fn) },
+		MatchCache: o.MatchCache, MaxClients: o.MaxClients, Dropped: b.drops.note,
+	})
 	engine, err := netloop.New(netloop.Options{
 		Engine: o.Engine, Loops: o.Loops, Budget: budget, Logger: o.Logger,
 		EndTurn: func(loop int, _ int64) { b.router.EndTurn(loop) },
@@ -74,15 +85,6 @@ func New(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	b.engine = engine
-	b.router = router.New(router.Options{
-		Limits: &session.Limits{
-			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
-			OutboxBytes: o.OutboxBytes, MaxTopicAlias: o.MaxTopicAliasOut, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
-			MemoryLimit: o.MemoryLimit, Outboxes: budget,
-		},
-		Store: o.Store, Authorizer: o.Authorizer, Loops: engine.Loops(), Post: engine.PostLoop,
-		MatchCache: o.MatchCache, MaxClients: o.MaxClients, Dropped: b.drops.note,
-	})
 	b.shared = conn.NewShared(&conn.Shared{
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
 	}, engine.Loops())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
@@ -123,6 +124,9 @@ func (o *Options) complete() {
 	}
 	if o.Store == nil {
 		o.Store = memory.Store{}
+	}
+	if o.Loops <= 0 {
+		o.Loops = runtime.GOMAXPROCS(0)
 	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = descriptorLimit()

@@ -38,10 +38,10 @@ func TestAckRefused(t *testing.T) {
 	checkRefused(t, []refused{
 		{"PUBREL with the reason of a PUBREC", V5, "62 03 0001 87", ProtocolError, false},
 		{"PUBCOMP with the reason of a PUBACK", V5, "70 03 0001 10", ProtocolError, false},
-		{"PUBREL flags", V311, "60 02 0001", ProtocolError, false},
-		{"PUBREL flags", V5, "63 02 0001", ProtocolError, false},
+		{"PUBREL flags", V311, "60 02 0001", MalformedPacket, false},
+		{"PUBREL flags", V5, "63 02 0001", MalformedPacket, false},
 		// Only 3.1 sends a PUBREL again with DUP.
-		{"PUBREL again", V311, "6A 02 0001", ProtocolError, false},
+		{"PUBREL again", V311, "6A 02 0001", MalformedPacket, false},
 		{"PUBACK flags", V311, "42 02 0001", MalformedPacket, false},
 	})
 }

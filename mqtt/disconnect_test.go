@@ -17,8 +17,8 @@ var disconnectGoldens = []golden{
 
 func TestDisconnectRefused(t *testing.T) {
 	checkRefused(t, []refused{
-		{"flags", V311, "E1 00", ProtocolError, false},
-		{"flags", V5, "E2 00", ProtocolError, false},
+		{"flags", V311, "E1 00", MalformedPacket, false},
+		{"flags", V5, "E2 00", MalformedPacket, false},
 		{"reason before MQTT 5", V311, "E0 01 00", MalformedPacket, true},
 		{"property of a CONNECT", V5, "E0 05 00 03 21 0001", ProtocolError, false},
 		{"session expiry twice", V5, "E0 0C 00 0A 11 00000001 11 00000001", ProtocolError, false},

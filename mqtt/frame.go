@@ -131,8 +131,8 @@ func ParseFrame(b []byte, limit int) (f Frame, n, need int, err error) {
 	return Frame{t, flags, b[1+k : size : size]}, size, size, nil
 }
 
-// badFlags: MQTT 5 calls all of them malformed, but clients of Mosquitto see
-// protocol error for PUBREL and DISCONNECT.
+// badFlags says what is wrong with a fixed header's flags. The standard calls all
+// of them malformed; Mosquitto answers protocol error for PUBREL and DISCONNECT.
 func badFlags(t PacketType, flags byte) error {
 	switch t {
 	case 0:
@@ -146,9 +146,9 @@ func badFlags(t PacketType, flags byte) error {
 	detail := fmt.Sprintf("flags of the fixed header are %d, must be %d", flags, fixedFlags[t])
 	switch t {
 	case PUBREL:
-		return protocolError(t, detail, "MQTT-3.6.1-1")
+		return malformed(t, detail, "MQTT-3.6.1-1")
 	case DISCONNECT:
-		return protocolError(t, detail, "MQTT-3.14.1-1")
+		return malformed(t, detail, "MQTT-3.14.1-1")
 	}
 	return malformed(t, detail, "MQTT-2.1.3-1")
 }

@@ -106,12 +106,8 @@ func TestParseFrameFlags(t *testing.T) {
 		if valid != (err == nil) {
 			t.Errorf("first byte 0x%02X: %v", b, err)
 		}
-		code := MalformedPacket
-		if typ == PUBREL || typ == DISCONNECT {
-			code = ProtocolError
-		}
 		if err != nil {
-			wantCode(t, err, code, typ)
+			wantCode(t, err, MalformedPacket, typ)
 		}
 	}
 }

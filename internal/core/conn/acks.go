@@ -93,7 +93,7 @@ func (c *Conn) ackFrame(dst []byte, t mqtt.PacketType, id uint16, code mqtt.Reas
 	return append(dst, first, 3, byte(id>>8), byte(id), byte(code))
 }
 
-// acknowledge answers a QoS 1 or 2 PUBLISH when what the last publish stored is safe and the receiver that was found to be
+// acknowledge answers a QoS 1 PUBLISH, or the PUBREL of a QoS 2 one, when what the last publish stored is safe and the receiver that was found to be
 // congested has caught up.
 func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code mqtt.ReasonCode) {
 	slow := w.Congested()
@@ -107,10 +107,7 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 	p := &place{frame: c.ackFrame(nil, t, id, code)}
 	p.sent = func(*router.Worker) { c.acknowledged(t, code) }
 	p.failed = func(error) []byte {
-		if t == mqtt.PUBREC {
-			c.s.Forget(id)
-		}
-		if c.version != mqtt.V5 {
+		if c.version != mqtt.V5 || t == mqtt.PUBCOMP {
 			return nil // it cannot be told, so it is closed, and sends the message again
 		}
 		code = mqtt.UnspecifiedError

@@ -55,6 +55,7 @@ type Conn struct {
 	evicted   *eviction // who wants the client id
 	lastSeen  int64     // when the last whole packet came
 	partial   int64     // since when a packet is incomplete; 0: none is
+	maxOut    uint32    // the client's Maximum Packet Size; 0: none
 	got       uint32    // bytes of the incomplete packet
 	received  uint16    // QoS 1 and 2 messages of the client not yet fully acknowledged
 	keepAlive uint16    // seconds; 0: none

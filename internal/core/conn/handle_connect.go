@@ -51,6 +51,7 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		c.refuse(w, &refusal{mqtt.UnsupportedProtocolVersion, "protocol version " + p.Version.String() + " is not accepted here"})
 		return nil
 	}
+	c.maxOut = p.Props.MaximumPacketSize
 	su, bad := c.prepare(&p)
 	if bad != nil {
 		c.refuse(w, bad)
@@ -86,16 +87,12 @@ func (c *Conn) connectError(w *router.Worker, p *mqtt.Connect, err error) {
 		return
 	}
 	if e.Code == mqtt.UnsupportedProtocolVersion {
-		// A version that does not exist yet would read a version 5 answer; older ones know return code 1 [MQTT-3.1.2-2].
-		if p.Version > mqtt.V5 {
-			c.version = mqtt.V5
-		} else {
-			c.version = mqtt.V311
-		}
+		c.version = mqtt.V311 // return code 1 is what every version knows [MQTT-3.1.2-2]
 		c.refuse(w, &refusal{e.Code, e.Detail})
 		return
 	}
 	if c.version == mqtt.V5 {
+		c.maxOut = p.Props.MaximumPacketSize
 		c.refuse(w, &refusal{e.Code, e.Detail})
 		return
 	}

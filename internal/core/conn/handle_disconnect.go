@@ -20,6 +20,9 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
+	if p.Props.Has.Has(mqtt.PropServerReference) {
+		return violation(f.Type, "only a server sends a server reference", "MQTT 5 §3.14.2.2.5")
+	}
 	if p.Props.Has.Has(mqtt.PropSessionExpiry) && c.s != nil {
 		e := p.Props.SessionExpiry
 		if c.s.Expiry() == 0 && e != 0 {

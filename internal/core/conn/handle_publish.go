@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"hash/crc32"
 	"math"
 	"strings"
 
@@ -51,36 +50,41 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 		c.received++
 		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)))
 	case 2:
-		c.publishOnce(w, p, m)
+		c.keep(w, p, m)
 	}
 	return nil
 }
 
-// publishOnce delivers a QoS 2 message the first time it comes [MQTT-4.3.3-10].
-func (c *Conn) publishOnce(w *router.Worker, p *mqtt.Publish, m *message.Message) {
-	digest := digestOf(m)
-	duplicate, known := c.s.Receive(p.PacketID, digest, p.Dup)
-	if duplicate {
-		c.answerAfter(w, nil, &place{frame: c.ackFrame(nil, mqtt.PUBREC, p.PacketID, mqtt.Success)})
-		return
-	}
+// keep takes a QoS 2 message; it is delivered when its PUBREL comes.
+func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
+	id := p.PacketID
+	known, stored := c.s.Receive(id, m.Own(), p.Dup)
 	if !known {
 		c.received++
 	}
-	id := p.PacketID
-	n := w.Publish(m)
-	if c.s.Durable() {
-		w.PendingBatch().PutReceived(c.id.ClientID, id, digest)
+	code := c.matched(w.Receivers(m.Topic))
+	var batch session.Batch
+	if stored && c.s.Durable() {
+		batch = w.NewBatch()
+		batch.PutReceived(c.id.ClientID, id, m.Own())
 	}
-	c.acknowledge(w, mqtt.PUBREC, id, c.matched(n))
+	if batch == nil && !c.waiting() {
+		sc := &c.sh.scratch[w.Loop]
+		sc.frame = c.ackFrame(sc.frame[:0], mqtt.PUBREC, id, code)
+		c.send(w, sc.frame)
+		return
+	}
+	pl := &place{frame: c.ackFrame(nil, mqtt.PUBREC, id, code)}
+	pl.failed = func(error) []byte {
+		c.s.Forget(id)
+		if c.version != mqtt.V5 {
+			return nil // it cannot be told, so it is closed, and sends the message again
+		}
+		c.acknowledged(mqtt.PUBREC, mqtt.UnspecifiedError)
+		return c.ackFrame(nil, mqtt.PUBREC, id, mqtt.UnspecifiedError)
+	}
+	c.answerAfter(w, batch, pl)
 }
-
-// digestOf tells a message from another that comes under the same packet id.
-func digestOf(m *message.Message) uint64 {
-	return uint64(crc32.Checksum([]byte(m.Topic), castagnoli))<<32 | uint64(crc32.Checksum(m.Payload, castagnoli))
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // matched is the reason code of an acknowledgement (MQTT 5 §3.4.2.1).
 func (c *Conn) matched(n int) mqtt.ReasonCode {
@@ -179,7 +183,7 @@ func (c *Conn) refusePublish(w *router.Worker, p *mqtt.Publish, code mqtt.Reason
 		})
 	case 2:
 		if code == mqtt.Success {
-			if _, known := c.s.Receive(p.PacketID, 0, p.Dup); !known {
+			if known, _ := c.s.Receive(p.PacketID, nil, p.Dup); !known {
 				c.received++
 			}
 		}
@@ -187,31 +191,32 @@ func (c *Conn) refusePublish(w *router.Worker, p *mqtt.Publish, code mqtt.Reason
 	}
 }
 
-// handlePubrel takes PUBREL: the packet id is free, which PUBCOMP says once that is stored (DESIGN section 5, rule 3).
+// handlePubrel takes PUBREL: the message is delivered and its packet id is free, which PUBCOMP says once that is stored
+// (DESIGN section 5, rule 3).
 func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 	a := &c.sh.scratch[w.Loop].ack
 	if err := a.Decode(f, c.version); err != nil {
 		return err
 	}
 	id := a.PacketID
-	code := mqtt.PacketIdentifierNotFound
-	var batch session.Batch
-	if c.s.PacketReleased(id) {
-		code = mqtt.Success
-		if c.received > 0 {
-			c.received--
-		}
-		if c.s.Durable() {
-			batch = w.NewBatch()
-			batch.DeleteReceived(c.id.ClientID, id)
-		}
-	}
-	if batch == nil && !c.waiting() {
-		sc := &c.sh.scratch[w.Loop]
-		sc.frame = c.ackFrame(sc.frame[:0], mqtt.PUBCOMP, id, code)
-		c.send(w, sc.frame)
+	m, known := c.s.PacketReleased(id)
+	if !known {
+		c.answerAfter(w, nil, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.PacketIdentifierNotFound)})
 		return nil
 	}
-	c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, code)})
+	if c.received > 0 {
+		c.received--
+	}
+	var batch session.Batch
+	if c.s.Durable() {
+		batch = w.NewBatch()
+		batch.DeleteReceived(c.id.ClientID, id)
+	}
+	if m == nil {
+		c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.Success)})
+		return nil
+	}
+	w.PublishWith(m, batch)
+	c.acknowledge(w, mqtt.PUBCOMP, id, mqtt.Success)
 	return nil
 }

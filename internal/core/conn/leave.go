@@ -24,8 +24,10 @@ func (c *Conn) leave(w *router.Worker, why error) {
 	if c.s != nil {
 		c.sh.disconnected(c, why)
 		will := c.will
-		if ev := c.evicted; ev != nil && !ev.clean && c.s.Expiry() > 0 {
-			will = nil // the session goes on at once: there is nothing to announce
+		if ev := c.evicted; ev != nil && !ev.clean && c.s.Expiry() > 0 && (c.version != mqtt.V5 || will != nil && will.Delay > 0) {
+			// The session goes on at once. MQTT 5 has the will sent unless it has a delay (§3.1.4); Mosquitto's clients of
+			// MQTT 3 rely on silence.
+			will = nil
 		}
 		w.Leave(c.s, will)
 	} else if was != stateClosed {
@@ -95,7 +97,7 @@ func (c *Conn) disconnect(w *router.Worker, code mqtt.ReasonCode, why error) {
 	c.leave(w, why)
 	if open && c.version == mqtt.V5 {
 		d := mqtt.Disconnect{Code: code}
-		if !c.quiet && why != nil {
+		if why != nil && c.mayExplain(why.Error()) {
 			d.Props.Has.Set(mqtt.PropReasonString)
 			d.Props.ReasonString = []byte(why.Error())
 		}
@@ -104,6 +106,13 @@ func (c *Conn) disconnect(w *router.Worker, code mqtt.ReasonCode, why error) {
 		}
 	}
 	c.t.CloseAfterFlush(why, c.sh.Linger)
+}
+
+// mayExplain: a reason string is left out when the client asked for none [MQTT-3.1.2-29] or when it would make the packet
+// larger than the client takes [MQTT-3.14.2-3].
+func (c *Conn) mayExplain(reason string) bool {
+	const rest = 16 // header, code and property framing
+	return !c.quiet && (c.maxOut == 0 || uint32(len(reason)+rest) <= c.maxOut)
 }
 
 // fail ends a connection without a word.
@@ -120,7 +129,7 @@ func (c *Conn) refuse(w *router.Worker, r *refusal) {
 	ack := mqtt.Connack{Code: r.code}
 	if c.version != mqtt.V5 {
 		ack.Code = r.code.V3Connack()
-	} else if r.reason != "" && !c.quiet {
+	} else if r.reason != "" && c.mayExplain(r.reason) {
 		ack.Props.Has.Set(mqtt.PropReasonString)
 		ack.Props.ReasonString = []byte(r.reason)
 	}

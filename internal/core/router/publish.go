@@ -9,9 +9,13 @@ import (
 // Publish delivers a message to all who are to have it and returns how many that are. The message may be borrowed.
 //
 // What its acknowledgement has to wait for is then in Pending: the caller hands it over with Commit.
-func (w *Worker) Publish(m *message.Message) (matched int) {
+func (w *Worker) Publish(m *message.Message) (matched int) { return w.PublishWith(m, nil) }
+
+// PublishWith adds what the publish stores to batch, so that both become durable together.
+func (w *Worker) PublishWith(m *message.Message, batch session.Batch) (matched int) {
 	p := &w.pub
 	p.Start(m, w.Now)
+	p.Batch = batch
 	if m.Retain {
 		w.retain(p)
 	}
@@ -31,6 +35,12 @@ func (w *Worker) Publish(m *message.Message) (matched int) {
 		}
 	}
 	return matched
+}
+
+// Receivers is how many there are for a topic now.
+func (w *Worker) Receivers(topic string) int {
+	rt := w.route(topic)
+	return len(rt.receivers) + len(rt.groups)
 }
 
 // offer delivers to one receiver. false: it is none any more.
@@ -75,9 +85,6 @@ func (w *Worker) PublishOwn(m *message.Message) {
 	w.Publish(m)
 	w.Commit(nil, nil)
 }
-
-// PendingBatch is the same, begun if there is none.
-func (w *Worker) PendingBatch() session.Batch { return w.pub.Store(&w.Turn) }
 
 // Congested is a receiver of the last publish whose queue is long; nil: none.
 func (w *Worker) Congested() *session.Session { return w.pub.Congested }

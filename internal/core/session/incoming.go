@@ -1,22 +1,27 @@
 package session
 
-// Incoming QoS 2: the broker delivers a message when its PUBLISH arrives and keeps the packet id until PUBREL, so that a
-// repetition is acknowledged but not delivered (MQTT 5 §4.3.3, "method B").
+import "github.com/nightjar-mqtt/nightjar/internal/core/message"
 
-// Receive notes an incoming QoS 2 packet id. duplicate: the message has been delivered already. A PUBLISH that is not
-// marked DUP and carries another message under a known id comes from a client that lost its state: it is new.
-func (s *Session) Receive(packetID uint16, digest uint64, dup bool) (duplicate, known bool) {
+// Incoming QoS 2: a message is kept from PUBLISH to PUBREL and delivered then, as Mosquitto does (MQTT 5 §4.3.3 leaves the
+// moment to the receiver). A repeated PUBLISH is acknowledged again, and delivered once.
+
+// Receive keeps an incoming QoS 2 message under its packet id. known: the id was in use. Then a PUBLISH marked DUP is a
+// repetition and changes nothing; one that is not comes from a client that lost its state, and replaces the message.
+// m nil: the message was refused, only its flow goes on.
+func (s *Session) Receive(packetID uint16, m *message.Message, dup bool) (known, stored bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was, known := s.received[packetID]
-	if known && (dup || was == digest) {
-		return true, true
+	if known && dup {
+		return true, false
 	}
+	s.hold(m)
+	s.unhold(was)
 	if s.received == nil {
-		s.received = make(map[uint16]uint64)
+		s.received = make(map[uint16]*message.Message)
 	}
-	s.received[packetID] = digest
-	return false, known
+	s.received[packetID] = m
+	return known, true
 }
 
 // Received reports whether an incoming packet id is in use.
@@ -27,16 +32,31 @@ func (s *Session) Received(packetID uint16) bool {
 	return known
 }
 
-// Forget removes an incoming packet id, for a publish that was refused.
+// Forget removes an incoming message whose storing failed.
 func (s *Session) Forget(packetID uint16) { s.PacketReleased(packetID) }
 
-// PacketReleased handles PUBREL: the id is free again. known: it was in use.
-func (s *Session) PacketReleased(packetID uint16) (known bool) {
+// PacketReleased handles PUBREL: the packet id is free again, and its message, if it was not refused, is due.
+func (s *Session) PacketReleased(packetID uint16) (m *message.Message, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known = s.received[packetID]
-	delete(s.received, packetID)
-	return known
+	m, known = s.received[packetID]
+	if known {
+		delete(s.received, packetID)
+		s.unhold(m)
+	}
+	return m, known
+}
+
+func (s *Session) hold(m *message.Message) {
+	if m != nil {
+		s.limits.Queued.Add(m.Hold())
+	}
+}
+
+func (s *Session) unhold(m *message.Message) {
+	if m != nil {
+		s.limits.Queued.Add(-m.Unhold())
+	}
 }
 
 // Durable reports whether the session outlives its connection.

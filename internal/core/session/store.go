@@ -21,8 +21,8 @@ type Batch interface {
 	Release(clientID string, seq uint64)
 	// Dequeue removes a message whose delivery is complete, or was given up.
 	Dequeue(clientID string, seq uint64)
-	// PutReceived records an incoming QoS 2 packet id that has not been released; digest tells its message from another.
-	PutReceived(clientID string, packetID uint16, digest uint64)
+	// PutReceived keeps an incoming QoS 2 message that has not been released; m nil: it was refused, only its id counts.
+	PutReceived(clientID string, packetID uint16, m *message.Message)
 	DeleteReceived(clientID string, packetID uint16)
 	// PutRetained stores m as its topic's retained message, under m.Seq.
 	PutRetained(m *message.Message)

@@ -27,7 +27,7 @@ func (batch) DeleteSubscription(string, string)                              {}
 func (batch) Enqueue(string, uint64, *message.Message, *session.Grant, bool) {}
 func (batch) Release(string, uint64)                                         {}
 func (batch) Dequeue(string, uint64)                                         {}
-func (batch) PutReceived(string, uint16, uint64)                             {}
+func (batch) PutReceived(string, uint16, *message.Message)                   {}
 func (batch) DeleteReceived(string, uint16)                                  {}
 func (batch) PutRetained(*message.Message)                                   {}
 func (batch) DeleteRetained(string, uint64)                                  {}
