@@ -207,8 +207,7 @@ func (c *goConn) read() {
 			readErr = c.ended(err, fresh)
 		}
 	}
-	if readErr != nil {
-		c.claim(readErr, 0)
+	if readErr != nil && c.claim(readErr, 0) {
 		c.state.Or(stHard)
 	}
 	c.finish()

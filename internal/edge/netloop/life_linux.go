@@ -193,10 +193,10 @@ func (l *loop) broken(c *conn) {
 	l.fail(c, io.EOF)
 }
 
-// fail closes the connection at once. The first error wins.
+// fail closes the connection at once, unless somebody else has called Close or CloseAfterFlush: then that request follows
+// through the inbox.
 func (l *loop) fail(c *conn, err error) {
-	// Not claimed and err not yet set: somebody is inside Close this very moment, and its request follows.
-	if c.claim(err, 0) || c.state.Load()&stErr != 0 {
+	if c.claim(err, 0) || c.linger {
 		l.detach(c)
 	}
 }

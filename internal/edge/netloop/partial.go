@@ -97,10 +97,10 @@ func (b *bufs) keep(p *partial, rest []byte, need int) {
 func (b *bufs) consume(p *partial, n, need int) {
 	p.off += uint32(n)
 	p.need = uint32(min(max(need, 0), maxPacket))
-	switch rest := p.rest(); {
+	switch rest, size := p.rest(), cap(p.buf); {
 	case len(rest) == 0:
 		b.release(p)
-	case len(rest) <= frontMax && cap(p.buf) > 2*frontMax:
+	case size > 2*frontMax && len(rest) <= max(frontMax, size/8): // too large for what is left
 		old := p.buf
 		*p = partial{}
 		b.keep(p, rest, need)

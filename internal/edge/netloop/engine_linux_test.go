@@ -1,0 +1,179 @@
+package netloop
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// DESIGN wants an idle connection, with session and subscription, under 1 kB: this is the engine's share.
+func TestConnectionIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(conn{}); n >= 250 {
+		t.Errorf("a connection takes %d bytes", n)
+	} else {
+		t.Logf("a connection takes %d bytes", n)
+	}
+}
+
+// An idle connection has no goroutine.
+func TestNoGoroutinePerConnection(t *testing.T) {
+	b := newBench(t, Options{Engine: "epoll"})
+	opened := make(chan struct{}, 1)
+	b.script(func(h *script) { h.opened = func(int64) { opened <- struct{}{} } })
+	b.dial()
+	await(t, opened, "Opened")
+	before := runtime.NumGoroutine()
+	for range 100 {
+		b.dial()
+		await(t, opened, "Opened")
+	}
+	if n := runtime.NumGoroutine() - before; n > 5 {
+		t.Errorf("100 connections brought %d goroutines", n)
+	}
+}
+
+// Accepted sockets must not wait for company (Nagle); the option is inherited from the listener.
+func TestNoDelay(t *testing.T) {
+	b := newBench(t, Options{Engine: "epoll"})
+	for _, own := range []bool{true, false} {
+		delay := make(chan int, 1)
+		b.serve(own, func(c Conn) Handler {
+			return b.newScript(c, func(h *script) {
+				h.opened = func(int64) {
+					v, err := unix.GetsockoptInt(int(c.(*conn).fd), unix.IPPROTO_TCP, unix.TCP_NODELAY)
+					if err != nil {
+						t.Error(err)
+					}
+					delay <- v
+				}
+			})
+		})
+		b.dial()
+		if await(t, delay, "Opened") == 0 {
+			t.Errorf("own=%v: TCP_NODELAY is off", own)
+		}
+	}
+}
+
+func TestEpollAdoptNeedsDescriptor(t *testing.T) {
+	b := newBench(t, Options{Engine: "epoll"})
+	mine, theirs := net.Pipe()
+	if c, err := b.Engine.Adopt(theirs, nil); !errors.Is(err, ErrNoDescriptor) || c != nil {
+		t.Errorf("Adopt of a pipe gave %v, %v", c, err)
+	}
+	if _, err := mine.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the pipe is not closed: %v", err)
+	}
+}
+
+// An event of a batch that belongs to a connection closed earlier in the batch, whose place in the table somebody else has
+// by now, is dropped.
+func TestStaleEvent(t *testing.T) {
+	o := Options{ReadBuffer: minReadBuffer, MaxPartial: 1 << 20, Now: steadyClock(), Loops: 1}
+	l, err := newLoop(0, &o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair := func() (*conn, int) {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{loop: l, fd: int32(fds[0]), slot: noSlot}
+		c.refs.Store(1)
+		l.conns.Add(1)
+		return c, fds[1]
+	}
+	b := &bench{t: t, busy: nil}
+	reads := 0
+	handler := func(c Conn) Handler {
+		return &countReads{reads: &reads}
+	}
+	first, peer := pair()
+	l.open(first, handler)
+	slot, gen := first.slot, l.table[first.slot].gen
+	l.detach(first)
+	second, peer2 := pair()
+	l.open(second, handler)
+	if second.slot != slot {
+		t.Fatalf("the place %d was not used again", slot)
+	}
+	unix.Write(peer2, []byte("x"))
+	l.event(&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot), Pad: int32(gen)})
+	if reads != 0 {
+		t.Error("a stale event reached the next connection")
+	}
+	l.event(&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot), Pad: int32(l.table[slot].gen)})
+	if reads != 1 {
+		t.Errorf("%d reads, want 1", reads)
+	}
+	_ = b
+	go l.run()
+	l.put(task{fn: func(int, int64) { l.stop() }})
+	await(t, l.done, "the loop's end")
+	unix.Close(peer)
+	unix.Close(peer2)
+}
+
+type countReads struct{ reads *int }
+
+func (*countReads) Opened(int, int64) {}
+func (h *countReads) Data(_ int, _ int64, p []byte) (int, int, bool) {
+	*h.reads++
+	return len(p), 0, false
+}
+func (*countReads) Deadline(int, int64)      {}
+func (*countReads) Drained(int, int64)       {}
+func (*countReads) Closed(int, int64, error) {}
+
+// In steady state neither reading, nor appending, nor flushing allocates; nor does a packet cut in two.
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("under the race detector sync.Pool drops what it is given")
+	}
+	b := newBench(t, Options{Engine: "epoll", Loops: 1})
+	b.serve(true, func(c Conn) Handler { return &lean{c: c} })
+	c := b.dial()
+	packet := frame(pattern(500, 1))
+	back := make([]byte, len(packet))
+	trip := func() {
+		mustWrite(t, c, packet[:123])
+		mustWrite(t, c, packet[123:])
+		for n := 0; n < len(back); {
+			k, err := c.Read(back[n:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+	}
+	for range 100 {
+		trip()
+	}
+	if n := testing.AllocsPerRun(2000, trip); n >= 1 {
+		t.Errorf("%v allocations per round trip", n)
+	}
+}
+
+// A loop that waits is woken up by Post, whatever it was doing at the time: no wake-up is lost.
+func TestNoLostWakeUp(t *testing.T) {
+	b := newBench(t, Options{Engine: "epoll", Loops: 1})
+	for i := range 20_000 {
+		done := make(chan struct{})
+		b.Engine.PostLoop(0, func(int, int64) { close(done) })
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatalf("post %d did not run", i)
+		}
+		if i%3 == 0 {
+			runtime.Gosched() // vary the time it has to fall asleep
+		}
+	}
+}
