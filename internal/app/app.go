@@ -29,6 +29,8 @@ type Settings struct {
 	// ShutdownTime bounds how long clients may take to read what they were sent last.
 	ShutdownTime time.Duration
 	LogLevel     slog.Level
+	// Profile is an address for Go's profiler (net/http/pprof); empty: none. It shows the process's memory: loopback only.
+	Profile string
 	Version      string
 	// Self is how the user calls this program, for the hints printed at start.
 	Self   string
@@ -48,6 +50,13 @@ func DefaultSettings() Settings {
 func Run(s Settings) error {
 	log := slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
 	s.Broker.Logger = log
+	if s.Profile != "" {
+		stop, err := serveProfile(s.Profile, log)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	listeners, err := s.listen()
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&versions, "accept-protocol-versions", "3,4,5", "protocol versions to accept: 3 (MQTT 3.1), 4 (3.1.1), 5")
 	f.DurationVar(&s.SysInterval, "sys-interval", s.SysInterval, "how often $SYS is published; 0 for never")
 	f.DurationVar(&s.ShutdownTime, "shutdown-time", s.ShutdownTime, "how long a shutdown may take")
+	f.StringVar(&s.Profile, "profile", "", "loopback `ADDRESS` for Go's profiler")
 	limitFlags(f, &s)
 	cmd.RunE = func(*cobra.Command, []string) error {
 		if config != "" {
