@@ -1,0 +1,6 @@
+//go:build unix && !race
+
+package interop
+
+// raceFlag is empty: the tests run without the race detector, and so does Nightjar.
+var raceFlag []string
