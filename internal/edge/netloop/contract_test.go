@@ -312,19 +312,34 @@ func TestPausedConnectionCloses(t *testing.T) {
 
 // The last packets of a peer that has closed are not lost to a pause: a DISCONNECT among them decides about the will.
 func TestPausedConnectionKeepsLastPackets(t *testing.T) {
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) { testLastPackets(t, network) })
+	}
+}
+
+func testLastPackets(t *testing.T, network string) {
 	onEachEngine(t, Options{}, func(t *testing.T, b *bench) {
 		paused := make(chan *script, 1)
 		got := make(chan string, 10)
 		gone := make(chan error, 1)
-		b.script(func(h *script) {
-			h.gone = gone
-			h.opened = func(int64) { h.c.Pause(); paused <- h }
-			h.data = func(_ int64, p []byte) (int, int, bool) {
-				got <- string(p)
-				return len(p), 0, false
-			}
+		l, err := net.Listen(network, map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "sock")}[network])
+		if err != nil {
+			t.Fatal(err)
+		}
+		go b.Engine.Serve(l, func(c Conn) Handler {
+			return b.newScript(c, func(h *script) {
+				h.gone = gone
+				h.opened = func(int64) { h.c.Pause(); paused <- h }
+				h.data = func(_ int64, p []byte) (int, int, bool) {
+					got <- string(p)
+					return len(p), 0, false
+				}
+			})
 		})
-		c := b.dial()
+		c, err := net.Dial(network, l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
 		h := await(t, paused, "Opened")
 		mustWrite(t, c, []byte("last words"))
 		c.Close()
