@@ -39,6 +39,7 @@ type Broker struct {
 	engine  netloop.Engine
 	router  *router.Router
 	shared  *conn.Shared
+	layers  *listener.Layers
 	started time.Time
 	stop    chan struct{}
 	ticker  sync.WaitGroup
@@ -85,6 +86,7 @@ func New(o Options) (*Broker, error) {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
 	b.engine = engine
+	b.layers = listener.NewLayers(engine, budget)
 	b.shared = conn.NewShared(&conn.Shared{
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
 	}, engine.Loops())
@@ -96,8 +98,14 @@ func New(o Options) (*Broker, error) {
 // Listen opens a TCP socket for Serve.
 func Listen(address string) (net.Listener, error) { return listener.Listen(address) }
 
-// Serve accepts clients on l until Shutdown; then it returns ErrShutdown.
-func (b *Broker) Serve(l net.Listener) error {
+// Transport is what lies between the sockets of a listener and MQTT: TLS, WebSocket, both, or nothing.
+type Transport = listener.Transport
+
+// Serve accepts clients over plain TCP on l until Shutdown; then it returns ErrShutdown.
+func (b *Broker) Serve(l net.Listener) error { return b.ServeTransport(l, Transport{}) }
+
+// ServeTransport is Serve for clients that speak TLS or WebSocket.
+func (b *Broker) ServeTransport(l net.Listener, t Transport) error {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
@@ -106,7 +114,7 @@ func (b *Broker) Serve(l net.Listener) error {
 	}
 	b.listeners = append(b.listeners, l)
 	b.mu.Unlock()
-	err := listener.Serve(b.engine, l, b.shared)
+	err := listener.Serve(b.engine, l, t, b.layers, b.shared)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

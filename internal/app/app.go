@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,16 +19,19 @@ import (
 // Settings are what the command line says.
 type Settings struct {
 	Broker broker.Options
-	// Addresses to listen on, host:port. With none, Port on the loopback addresses.
-	Addresses   []string
-	Port        int
-	SysInterval time.Duration // 0: no $SYS
+	// Addresses to listen on: HOST:PORT, or a URL with one of the schemes mqtt, mqtts, ws, wss. With none, Port on the
+	// loopback addresses.
+	Addresses []string
+	// CertFile and KeyFile are the server's certificate chain and key in PEM, for mqtts and wss.
+	CertFile, KeyFile string
+	Port              int
+	SysInterval       time.Duration // 0: no $SYS
 	// ShutdownTime bounds how long clients may take to read what they were sent last.
 	ShutdownTime time.Duration
 	LogLevel     slog.Level
 	// Profile is an address for Go's profiler (net/http/pprof); empty: none. It shows the process's memory: loopback only.
 	Profile string
-	Version      string
+	Version string
 	// Self is how the user calls this program, for the hints printed at start.
 	Self   string
 	Stdout io.Writer
@@ -71,7 +71,7 @@ func Run(s Settings) error {
 
 	failed := make(chan error, len(listeners)+1)
 	for _, l := range listeners {
-		go func() { failed <- b.Serve(l) }()
+		go func() { failed <- b.ServeTransport(l.Listener, l.transport) }()
 	}
 	s.greet(listeners)
 	stop := make(chan struct{})
@@ -102,6 +102,8 @@ func Run(s Settings) error {
 	}
 }
 
+var errSecondSignal = errors.New("ended by a second signal before the shutdown was complete")
+
 func shutdown(b *broker.Broker, signals <-chan os.Signal, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -113,68 +115,8 @@ func shutdown(b *broker.Broker, signals <-chan os.Signal, within time.Duration) 
 			return err
 		case sig := <-signals:
 			if sig != syscall.SIGHUP {
-				return errors.New("ended by a second signal before the shutdown was complete")
+				return errSecondSignal
 			}
 		}
 	}
-}
-
-// listen opens all sockets, or none.
-func (s *Settings) listen() (ls []net.Listener, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range ls {
-				_ = l.Close()
-			}
-		}
-	}()
-	for _, a := range s.Addresses {
-		l, err := broker.Listen(a)
-		if err != nil {
-			return ls, err
-		}
-		ls = append(ls, l)
-	}
-	if len(ls) > 0 {
-		return ls, nil
-	}
-	l, err := broker.Listen(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)))
-	if err != nil {
-		return ls, err
-	}
-	ls = append(ls, l)
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return ls, err
-	}
-	// Machines without IPv6 have no ::1; "localhost" may mean either.
-	if l6, err := broker.Listen(net.JoinHostPort("::1", port)); err == nil {
-		ls = append(ls, l6)
-	}
-	return ls, nil
-}
-
-// greet says what is listened on and what to type next.
-func (s *Settings) greet(ls []net.Listener) {
-	var where []string
-	port, loopback := "1883", true
-	for _, l := range ls {
-		where = append(where, l.Addr().String())
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
-			port = strconv.Itoa(a.Port)
-			loopback = loopback && a.IP.IsLoopback()
-		}
-	}
-	p := ""
-	if port != "1883" {
-		p = " -p " + port
-	}
-	who := "anybody on this machine may connect, nobody else can"
-	if !loopback && s.Broker.Authenticator == nil {
-		who = "ANYBODY who reaches these addresses may connect, publish and read"
-	}
-	fmt.Fprintf(s.Stdout, "nightjar version %s listens on %s (MQTT 3.1, 3.1.1 and 5; %s; messages are kept in memory only)\n",
-		s.Version, strings.Join(where, " and "), who)
-	fmt.Fprintf(s.Stdout, "Next, in another terminal:\n  %[1]s sub%[2]s -t 'hello/#' -v\nand in a third:\n  %[1]s pub%[2]s -t hello/world -m 'good evening'\nCtrl-C stops the broker.\n",
-		s.Self, p)
 }

@@ -66,10 +66,11 @@ var table = []rule{
 
 	// The edge: bytes in, bytes out.
 	{pkg: "internal/edge/netloop", imports: []string{"internal/core/outbox"}, modules: []string{sys}},
+	{pkg: "internal/edge/layer", imports: []string{"internal/edge/netloop", "internal/core/outbox"}, modules: []string{"github.com/gobwas/ws"}},
 	{pkg: "internal/edge/listener",
-		imports: []string{"internal/edge/netloop", "internal/core/conn", "internal/core/outbox"},
+		imports: []string{"internal/edge/netloop", "internal/edge/layer", "internal/core/conn", "internal/core/outbox"},
 		tests:   []string{"client", "mqtt"},
-		modules: []string{"github.com/pires/go-proxyproto", "github.com/coder/websocket", "github.com/gobwas/ws", sys}},
+		modules: []string{"github.com/pires/go-proxyproto", sys}},
 
 	// The core: the broker as state.
 	{pkg: "internal/core/conn", pure: true,

@@ -2,6 +2,7 @@
 package listener
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
+	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
+	"github.com/nightjar-mqtt/nightjar/internal/edge/layer"
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
@@ -26,9 +29,31 @@ func Listen(address string) (net.Listener, error) {
 	return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 }
 
+// Transport is what lies between the sockets of a listener and MQTT; the zero value is nothing.
+type Transport struct {
+	TLS       *tls.Config
+	WebSocket bool
+	Origins   []string // of WebSocket requests; none: any
+}
+
+// Layers is what layered connections of one engine have in common.
+type Layers struct{ tls, ws *layer.Shared }
+
+// NewLayers makes it.
+func NewLayers(e netloop.Engine, budget *outbox.Budget) *Layers {
+	return &Layers{tls: layer.NewShared(e.Loops(), budget), ws: layer.NewShared(e.Loops(), budget)}
+}
+
 // Serve accepts MQTT connections on l until it is closed.
-func Serve(e netloop.Engine, l net.Listener, sh *conn.Shared) error {
-	return e.Serve(l, func(c netloop.Conn) netloop.Handler { return conn.New(transport{c}, sh) })
+func Serve(e netloop.Engine, l net.Listener, t Transport, ls *Layers, sh *conn.Shared) error {
+	handler := func(c netloop.Conn) netloop.Handler { return conn.New(transport{c}, sh) }
+	if t.WebSocket {
+		handler = layer.WebSocket(ls.ws, t.Origins, handler)
+	}
+	if t.TLS != nil {
+		handler = layer.TLS(ls.tls, t.TLS, handler)
+	}
+	return e.Serve(l, handler)
 }
 
 // transport is a netloop.Conn as the core sees it: addresses are words there.

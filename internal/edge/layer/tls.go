@@ -1,0 +1,192 @@
+package layer
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
+)
+
+// TLS makes handlers whose connections speak TLS. Handshakes compute on a bounded number of goroutines; afterwards
+// everything runs on the loops.
+func TLS(sh *Shared, config *tls.Config, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
+	return wrap(sh, func() codec { return &tlsCodec{config: config, sem: sh.handshakes} }, newHandler)
+}
+
+// tlsCodec is crypto/tls over memory. After the handshake Read is fed by the loop and answers "no data yet" with an error
+// that crypto/tls takes for temporary; Write appends to the outbox below.
+type tlsCodec struct {
+	config *tls.Config
+	sem    chan struct{}
+	l      *conn
+	tls    *tls.Conn
+	mem    memory
+	up     atomic.Bool
+}
+
+// maxHandshake bounds what a peer may send before the handshake is over: it is kept in memory.
+const maxHandshake = 64 << 10
+
+func (c *tlsCodec) start(l *conn) {
+	c.l = l
+	c.mem.below = l.below
+	c.mem.sem = c.sem
+	c.mem.cond.L = &c.mem.mu
+	c.tls = tls.Server(&c.mem, c.config)
+	go c.handshake()
+}
+
+func (c *tlsCodec) handshake() {
+	c.sem <- struct{}{}
+	err := c.tls.HandshakeContext(context.Background()) // ended by memory.close when the connection goes
+	<-c.sem
+	if err != nil {
+		c.l.below.Flush() // the alert
+		c.l.below.CloseAfterFlush(err, time.Second)
+		return
+	}
+	c.l.below.Post(func(loop int, now int64) {
+		c.mem.established()
+		c.up.Store(true)
+		c.l.handshaken(loop, now)
+	})
+}
+
+func (c *tlsCodec) ready() bool { return c.up.Load() }
+
+func (c *tlsCodec) decode(raw, dst []byte) (int, []byte, error) {
+	if !c.up.Load() {
+		if !c.mem.feed(raw) {
+			return len(raw), dst, errors.New("layer: too many bytes before the end of the TLS handshake")
+		}
+		return len(raw), dst, nil
+	}
+	c.mem.set(raw)
+	for {
+		if cap(dst)-len(dst) < 4<<10 {
+			dst = append(make([]byte, 0, 2*cap(dst)+16<<10), dst...)
+		}
+		n, err := c.tls.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case err == nil:
+		case errors.Is(err, errNoData):
+			return len(raw), dst, nil
+		case errors.Is(err, io.EOF):
+			return len(raw), dst, errDone
+		default:
+			return len(raw), dst, err
+		}
+	}
+}
+
+func (c *tlsCodec) encode(clear []byte) error {
+	_, err := c.tls.Write(clear)
+	return err
+}
+
+func (c *tlsCodec) finish() {
+	if c.up.Load() {
+		_ = c.tls.CloseWrite() // close_notify, so that the peer knows nothing was cut off
+	}
+}
+
+func (c *tlsCodec) closed() { c.mem.close() }
+
+// noData is a temporary error: crypto/tls returns it and does not remember it.
+type noData struct{}
+
+func (noData) Error() string   { return "layer: no data yet" }
+func (noData) Timeout() bool   { return true }
+func (noData) Temporary() bool { return true }
+
+var errNoData net.Error = noData{}
+
+// memory is the net.Conn below crypto/tls.
+type memory struct {
+	below netloop.Conn
+	sem   chan struct{}
+	mu    sync.Mutex
+	cond  sync.Cond
+	early []byte // what came before the handshake was over
+	in    []byte // a view of what the loop has read; owner only
+	up    bool
+	gone  bool
+}
+
+// feed adds bytes for the handshake. false: too many.
+func (m *memory) feed(p []byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.early = append(m.early, p...)
+	m.cond.Signal()
+	return len(m.early) <= maxHandshake
+}
+
+// established ends the time of waiting: from here on Read never blocks.
+func (m *memory) established() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.up = true
+}
+
+func (m *memory) set(p []byte) { m.in = p }
+
+func (m *memory) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.gone, m.early = true, nil
+	m.cond.Broadcast()
+}
+
+// Read waits for bytes during the handshake, without holding a place among those that compute.
+func (m *memory) Read(p []byte) (int, error) {
+	m.mu.Lock()
+	if !m.up && len(m.early) == 0 && !m.gone {
+		<-m.sem
+		for !m.up && len(m.early) == 0 && !m.gone {
+			m.cond.Wait()
+		}
+		m.mu.Unlock()
+		m.sem <- struct{}{}
+		m.mu.Lock()
+	}
+	defer m.mu.Unlock()
+	switch {
+	case len(m.early) > 0:
+		n := copy(p, m.early)
+		if m.early = m.early[n:]; len(m.early) == 0 {
+			m.early = nil
+		}
+		return n, nil
+	case m.gone:
+		return 0, io.EOF
+	case len(m.in) > 0:
+		n := copy(p, m.in)
+		m.in = m.in[n:]
+		return n, nil
+	}
+	return 0, errNoData
+}
+
+// Write appends to the outbox below; Flush follows from the layer, or here during the handshake.
+func (m *memory) Write(p []byte) (int, error) {
+	if ok, _ := m.below.Out().Append(p); !ok {
+		return 0, net.ErrClosed
+	}
+	m.below.Flush()
+	return len(p), nil
+}
+
+func (m *memory) Close() error                     { return nil }
+func (m *memory) LocalAddr() net.Addr              { return m.below.LocalAddr() }
+func (m *memory) RemoteAddr() net.Addr             { return m.below.RemoteAddr() }
+func (m *memory) SetDeadline(time.Time) error      { return nil }
+func (m *memory) SetReadDeadline(time.Time) error  { return nil }
+func (m *memory) SetWriteDeadline(time.Time) error { return nil }

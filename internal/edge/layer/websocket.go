@@ -1,0 +1,202 @@
+package layer
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/gobwas/ws"
+
+	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
+)
+
+// WebSocket makes handlers whose connections carry MQTT in binary WebSocket frames (RFC 6455; MQTT 5 §6). origins are the
+// values of the Origin header that are taken; none: any.
+func WebSocket(sh *Shared, origins []string, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
+	return wrap(sh, func() codec { return &wsCodec{origins: origins} }, newHandler)
+}
+
+// maxRequest bounds the HTTP request that opens a WebSocket.
+const maxRequest = 8 << 10
+
+// maxWSFrame bounds what one frame to the client carries, so that its header can be written before its end is known.
+const maxWSFrame = 0xFFFF
+
+type wsCodec struct {
+	l       *conn
+	origins []string
+	up      bool
+	left    int64 // payload bytes of the present frame still to come
+	mask    [4]byte
+	at      int  // place in the mask
+	started bool // a message is under way: only continuation frames may follow
+	closing bool
+}
+
+func (c *wsCodec) start(l *conn) { c.l = l }
+func (c *wsCodec) ready() bool   { return true } // nothing is sent before CONNECT came, and that comes after the handshake
+func (c *wsCodec) closed()       {}
+
+func (c *wsCodec) decode(raw, dst []byte) (n int, clear []byte, err error) {
+	if !c.up {
+		if n, err = c.upgrade(raw); n == 0 || err != nil {
+			return n, dst, err
+		}
+	}
+	for n < len(raw) {
+		if c.left > 0 {
+			part := raw[n:]
+			if int64(len(part)) > c.left {
+				part = part[:c.left]
+			}
+			start := len(dst)
+			dst = append(dst, part...)
+			ws.Cipher(dst[start:], c.mask, c.at)
+			c.at += len(part)
+			c.left -= int64(len(part))
+			n += len(part)
+			continue
+		}
+		used, err := c.frame(raw[n:])
+		if err != nil {
+			return len(raw), dst, err
+		}
+		if used == 0 {
+			break
+		}
+		n += used
+	}
+	return n, dst, nil
+}
+
+// frame takes a frame's header, and a control frame whole. 0: it is incomplete.
+func (c *wsCodec) frame(raw []byte) (n int, err error) {
+	r := bytes.NewReader(raw)
+	h, err := ws.ReadHeader(r)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, c.fail(ws.StatusProtocolError, err.Error())
+	}
+	n = len(raw) - r.Len()
+	switch {
+	case !h.Masked:
+		return 0, c.fail(ws.StatusProtocolError, "a frame from a client that is not masked (RFC 6455 §5.1)")
+	case h.Rsv != 0:
+		return 0, c.fail(ws.StatusProtocolError, "reserved bits without an extension (RFC 6455 §5.2)")
+	case h.OpCode.IsControl():
+		return c.control(h, raw, n)
+	case h.OpCode == ws.OpText:
+		return 0, c.fail(ws.StatusUnsupportedData, "a text frame: MQTT needs binary ones [MQTT-6.0.0-1]")
+	case h.OpCode == ws.OpBinary && c.started, h.OpCode == ws.OpContinuation && !c.started:
+		return 0, c.fail(ws.StatusProtocolError, "fragments out of order (RFC 6455 §5.4)")
+	case h.OpCode != ws.OpBinary && h.OpCode != ws.OpContinuation:
+		return 0, c.fail(ws.StatusProtocolError, "unknown opcode")
+	}
+	c.started = !h.Fin
+	c.left, c.mask, c.at = h.Length, h.Mask, 0
+	return n, nil
+}
+
+func (c *wsCodec) control(h ws.Header, raw []byte, n int) (int, error) {
+	if !h.Fin || h.Length > ws.MaxControlFramePayloadSize {
+		return 0, c.fail(ws.StatusProtocolError, "a control frame that is too long or in fragments (RFC 6455 §5.5)")
+	}
+	end := n + int(h.Length)
+	if end > len(raw) {
+		return 0, nil
+	}
+	payload := slices.Clone(raw[n:end])
+	ws.Cipher(payload, h.Mask, 0)
+	switch h.OpCode {
+	case ws.OpPing:
+		c.put(ws.NewPongFrame(payload))
+	case ws.OpClose:
+		c.close(ws.NewCloseFrame(payload[:min(len(payload), 2)]))
+		return end, errDone
+	}
+	return end, nil
+}
+
+// upgrade answers the HTTP request that opens the WebSocket. 0: it is incomplete.
+func (c *wsCodec) upgrade(raw []byte) (n int, err error) {
+	end := bytes.Index(raw, []byte("\r\n\r\n"))
+	if end < 0 {
+		if len(raw) > maxRequest {
+			return 0, errors.New("layer: the HTTP request that opens a WebSocket is too long")
+		}
+		return 0, nil
+	}
+	n = end + 4
+	var reply bytes.Buffer
+	u := ws.Upgrader{
+		ReadBufferSize: maxRequest,
+		Protocol:       func(p []byte) bool { return string(p) == "mqtt" || string(p) == "mqttv3.1" },
+		OnHeader: func(key, value []byte) error {
+			if len(c.origins) > 0 && strings.EqualFold(string(key), "Origin") && !slices.Contains(c.origins, string(value)) {
+				return ws.RejectConnectionError(ws.RejectionStatus(403), ws.RejectionReason("origin not allowed"))
+			}
+			return nil
+		},
+	}
+	_, err = u.Upgrade(struct {
+		io.Reader
+		io.Writer
+	}{bytes.NewReader(raw[:n]), &reply})
+	_, _ = c.l.below.Out().Append(reply.Bytes())
+	if err != nil {
+		c.closing = true // an HTTP answer was given; a close frame would not be understood
+		return n, fmt.Errorf("layer: not a WebSocket request: %w", err)
+	}
+	c.up = true
+	return n, nil
+}
+
+func (c *wsCodec) encode(clear []byte) error {
+	for len(clear) > 0 {
+		part := clear[:min(len(clear), maxWSFrame)]
+		clear = clear[len(part):]
+		var head [4]byte
+		h := append(head[:0], 0x82) // FIN, binary
+		if len(part) < 126 {
+			h = append(h, byte(len(part)))
+		} else if len(part) <= 0xFFFF {
+			h = binary.BigEndian.AppendUint16(append(h, 126), uint16(len(part)))
+		}
+		// Header and payload in one append: a pong from the loop must not come between.
+		if ok, _ := c.l.below.Out().AppendPublish(h, -1, 0, part, false); !ok {
+			return errors.New("layer: the connection is closed")
+		}
+	}
+	return nil
+}
+
+// fail ends the connection with a close frame that says why.
+func (c *wsCodec) fail(code ws.StatusCode, why string) error {
+	c.close(ws.NewCloseFrame(ws.NewCloseFrameBody(code, why[:min(len(why), 120)])))
+	return errors.New("layer: WebSocket: " + why)
+}
+
+func (c *wsCodec) close(f ws.Frame) {
+	if !c.closing {
+		c.closing = true
+		c.put(f)
+	}
+}
+
+func (c *wsCodec) put(f ws.Frame) {
+	if b, err := ws.CompileFrame(f); err == nil {
+		_, _ = c.l.below.Out().Append(b)
+	}
+}
+
+func (c *wsCodec) finish() {
+	if c.up {
+		c.close(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
+	}
+}
