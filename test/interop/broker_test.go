@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package interop
 
@@ -119,8 +119,8 @@ func start(t *testing.T, cmd *exec.Cmd, log *tail, ready *regexp.Regexp) (int, e
 		follow(r, log, ready, found)
 	}()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended already; Wait tells how
-		kill := time.AfterFunc(stopLimit, func() { cmd.Process.Kill() })
+		_ = cmd.Process.Signal(syscall.SIGTERM) // an error means that it has ended already; Wait tells how
+		kill := time.AfterFunc(stopLimit, func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		late := !kill.Stop()
 		<-drained

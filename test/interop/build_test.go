@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux
 
 package interop
 
@@ -17,6 +17,9 @@ import (
 // outDir takes everything that a test run compiles and is removed at its end.
 var outDir string
 
+// compiling counts the compile steps under way.
+var compiling sync.WaitGroup
+
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "nightjar-interop-")
 	if err != nil {
@@ -25,6 +28,7 @@ func TestMain(m *testing.M) {
 	}
 	outDir = dir
 	code := m.Run()
+	compiling.Wait() // a run of few tests may end before a compiler that nobody waited for
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
@@ -98,4 +102,19 @@ func inOutDir(argv []string) []string {
 		out[i] = strings.ReplaceAll(a, "OUT", outDir)
 	}
 	return out
+}
+
+// A machine without a language has to hear which package brings it.
+func TestMissingRequirementNamesItsPackage(t *testing.T) {
+	for _, what := range []string{"no-such-runtime", "/no/such/header.h"} {
+		err := requirement{what, "Debian's no-such-package"}.check()
+		if err == nil {
+			t.Fatalf("%s is said to be there", what)
+		}
+		for _, part := range []string{what, "Debian's no-such-package", "test/interop/install.sh"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q does not contain %q", err, part)
+			}
+		}
+	}
 }
