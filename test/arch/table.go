@@ -89,9 +89,10 @@ var table = []rule{
 	// What must survive. The store knows no network, and the core does not know the store:
 	// router declares what it needs.
 	{pkg: "internal/store", imports: []string{"internal/core/message", "mqtt"}},
-	{pkg: "internal/store/storetest", imports: []string{"internal/store", "internal/core/message", "mqtt"}, modules: []string{"pgregory.net/rapid"}},
-	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
-	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"},
+	{pkg: "internal/store/storetest", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"},
+		tests: []string{"internal/store/memory"}, modules: []string{"pgregory.net/rapid"}},
+	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
+	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"},
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 
 	// Public: what other programs import.
