@@ -38,7 +38,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 		packet := frame(make([]byte, 76))
 		back := make([]byte, len(packet))
 		for b.Loop() {
-			c.Write(packet)
+			mustWrite(b, c, packet)
 			if _, err := io.ReadFull(c, back); err != nil {
 				b.Fatal(err)
 			}
@@ -69,7 +69,11 @@ func BenchmarkBursts(b *testing.B) {
 						if back[i] == nil {
 							back[i] = make([]byte, len(burst))
 						}
-						wg.Go(func() { c.Write(burst) })
+						wg.Go(func() {
+							if _, err := c.Write(burst); err != nil {
+								b.Error(err)
+							}
+						})
 						wg.Go(func() {
 							if _, err := io.ReadFull(c, back[i]); err != nil {
 								b.Error(err)
@@ -130,12 +134,11 @@ func BenchmarkConnect(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					c.(*net.TCPConn).SetLinger(0) // leaves no TIME_WAIT behind
-					c.Write(packet)
+					mustWrite(b, c, packet)
 					if _, err := io.ReadFull(c, back); err != nil {
 						b.Fatal(err)
 					}
-					c.Close()
+					reset(b, c) // leaves no TIME_WAIT behind
 				}
 			})
 		})

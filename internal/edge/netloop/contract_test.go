@@ -61,7 +61,7 @@ func TestUnixSocket(t *testing.T) {
 			t.Fatal(err)
 		}
 		addrs := make(chan [2]net.Addr, 1)
-		go b.Engine.Serve(l, func(c Conn) Handler {
+		b.serveOn(l, func(c Conn) Handler {
 			addrs <- [2]net.Addr{c.RemoteAddr(), c.LocalAddr()}
 			return b.newScript(c, echo)
 		})
@@ -94,8 +94,7 @@ func TestAddresses(t *testing.T) {
 		if got := await(t, addrs, "Opened"); got != want {
 			t.Errorf("addresses when open: %v, want %v", got, want)
 		}
-		c.SetLinger(0)
-		c.Close() // a reset: the kernel does not tell the peer's address any more
+		reset(t, c) // a reset: the kernel does not tell the peer's address any more
 		if got := await(t, addrs, "Closed"); got != want {
 			t.Errorf("addresses when reset: %v, want %v", got, want)
 		}
@@ -188,7 +187,7 @@ func TestMaxPartial(t *testing.T) {
 			h.data = func(_ int64, p []byte) (int, int, bool) { return 0, 0, false }
 		})
 		c := b.dial()
-		go c.Write(make([]byte, 1<<20)) // fails when the connection is closed
+		go func() { _, _ = c.Write(make([]byte, 1<<20)) }() // fails when the connection is closed
 		if err := await(t, gone, "Closed"); !errors.Is(err, ErrPartialTooLarge) {
 			t.Errorf("closed with %v", err)
 		}
@@ -289,7 +288,7 @@ func TestPausedConnectionCloses(t *testing.T) {
 		end  func(c *net.TCPConn)
 	}{
 		{"when the peer closes", func(c *net.TCPConn) { c.Close() }},
-		{"when the peer resets", func(c *net.TCPConn) { c.SetLinger(0); c.Close() }},
+		{"when the peer resets", func(c *net.TCPConn) { reset(t, c) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			onEachEngine(t, Options{}, func(t *testing.T, b *bench) {
@@ -326,7 +325,7 @@ func testLastPackets(t *testing.T, network string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go b.Engine.Serve(l, func(c Conn) Handler {
+		b.serveOn(l, func(c Conn) Handler {
 			return b.newScript(c, func(h *script) {
 				h.gone = gone
 				h.opened = func(int64) { h.c.Pause(); paused <- h }
@@ -353,7 +352,7 @@ func testLastPackets(t *testing.T, network string) {
 		if p := await(t, got, "the last packets"); p != "last words" {
 			t.Errorf("got %q", p)
 		}
-		if err := await(t, gone, "Closed"); err != io.EOF {
+		if err := await(t, gone, "Closed"); !errors.Is(err, io.EOF) {
 			t.Errorf("closed with %v", err)
 		}
 	})
@@ -429,7 +428,9 @@ func TestPostRunsExactlyOnce(t *testing.T) {
 		}
 		wg.Wait()
 		all.Wait()
-		await(t, h.gone, "Closed")
+		if err := await(t, h.gone, "Closed"); !errors.Is(err, io.EOF) {
+			t.Errorf("closed with %v", err)
+		}
 		for i := range ran {
 			for j, v := range ran[i] {
 				if v != j {

@@ -21,6 +21,67 @@ func TestConnectionIsSmall(t *testing.T) {
 	}
 }
 
+// What 3,000 idle connections hold on the heap, with a small handler each and a deadline. The clients are bare
+// descriptors.
+func TestIdleConnectionMemory(t *testing.T) {
+	const count = 3000
+	b := newBench(t, Options{Engine: "epoll"})
+	opened := make(chan struct{}, count)
+	b.serve(true, func(c Conn) Handler { return &idle{c, opened} })
+	to := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: b.l.Addr().(*net.TCPAddr).Port}
+	fds := make([]int, 0, count+1)
+	defer func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+	}()
+	connect := func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		if err == nil {
+			fds = append(fds, fd)
+			err = unix.Connect(fd, to)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(fd, []byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		await(t, opened, "the packet")
+	}
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	connect()
+	before := heap()
+	for range count {
+		connect()
+	}
+	each := (heap() - before) / count
+	t.Logf("%d bytes each", each)
+	if each > 400 { // the connection, the handler, a place in the table
+		t.Errorf("an idle connection holds %d bytes", each)
+	}
+}
+
+type idle struct {
+	c      Conn
+	opened chan struct{}
+}
+
+func (h *idle) Opened(_ int, now int64) { h.c.SetDeadline(now + 90_000) }
+func (h *idle) Data(_ int, _ int64, p []byte) (int, int, bool) {
+	h.opened <- struct{}{}
+	return len(p), 0, false
+}
+func (*idle) Deadline(int, int64)      {}
+func (*idle) Drained(int, int64)       {}
+func (*idle) Closed(int, int64, error) {}
+
 // An idle connection has no goroutine.
 func TestNoGoroutinePerConnection(t *testing.T) {
 	b := newBench(t, Options{Engine: "epoll"})
@@ -67,7 +128,7 @@ func TestEpollAdoptNeedsDescriptor(t *testing.T) {
 	if c, err := b.Engine.Adopt(theirs, nil); !errors.Is(err, ErrNoDescriptor) || c != nil {
 		t.Errorf("Adopt of a pipe gave %v, %v", c, err)
 	}
-	if _, err := mine.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := mine.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the pipe is not closed: %v", err)
 	}
 }
@@ -90,7 +151,6 @@ func TestStaleEvent(t *testing.T) {
 		l.conns.Add(1)
 		return c, fds[1]
 	}
-	b := &bench{t: t, busy: nil}
 	reads := 0
 	handler := func(c Conn) Handler {
 		return &countReads{reads: &reads}
@@ -104,7 +164,9 @@ func TestStaleEvent(t *testing.T) {
 	if second.slot != slot {
 		t.Fatalf("the place %d was not used again", slot)
 	}
-	unix.Write(peer2, []byte("x"))
+	if _, err := unix.Write(peer2, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	l.event(&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot), Pad: int32(gen)})
 	if reads != 0 {
 		t.Error("a stale event reached the next connection")
@@ -113,7 +175,6 @@ func TestStaleEvent(t *testing.T) {
 	if reads != 1 {
 		t.Errorf("%d reads, want 1", reads)
 	}
-	_ = b
 	go l.run()
 	l.put(task{fn: func(int, int64) { l.stop() }})
 	await(t, l.done, "the loop's end")

@@ -5,6 +5,7 @@ package netloop
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,27 +47,27 @@ func serveFewDescriptors(t *testing.T, how string) {
 		})
 	})
 	fmt.Printf("listening on %s\n", b.l.Addr())
-	io.Copy(io.Discard, os.Stdin) // until the parent has seen enough
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the parent has seen enough
 	fmt.Println(b.log.String())
 }
 
-func exhaust(t *testing.T, how string) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDescriptorsExhausted$", "-test.v")
+// startFewDescriptors starts the child; stdin ends it, lines is what it says after its address.
+func startFewDescriptors(t *testing.T, how string) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Reader, addr string) {
+	cmd = exec.Command(os.Args[0], "-test.run=^TestDescriptorsExhausted$", "-test.v")
 	cmd.Env = append(os.Environ(), exhaustedEnv+"="+how)
-	stdin, err := cmd.StdinPipe()
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	stdout, err := cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill()
-	lines := bufio.NewReader(stdout)
-	var addr string
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	lines = bufio.NewReader(out)
 	for addr == "" {
 		line, err := lines.ReadString('\n')
 		if err != nil {
@@ -74,29 +75,31 @@ func exhaust(t *testing.T, how string) {
 		}
 		_, addr, _ = strings.Cut(strings.TrimSpace(line), "listening on ")
 	}
+	return cmd, in, lines, addr
+}
 
-	greeted := func() (net.Conn, error) {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.SetDeadline(time.Now().Add(patience))
-		if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
-			c.Close()
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
-				t.Fatal("a connection beyond the limit hangs")
-			}
-			return nil, err
-		}
-		return c, nil
+// greeted connects; nil: the server has closed the connection at once.
+func greeted(t *testing.T, addr string) net.Conn {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var open []net.Conn
-	for {
-		c, err := greeted()
-		if err != nil {
-			break
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(c, make([]byte, 2)); err != nil {
+		c.Close()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("a connection beyond the limit hangs")
 		}
-		defer c.Close()
+		return nil
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func exhaust(t *testing.T, how string) {
+	cmd, stdin, lines, addr := startFewDescriptors(t, how)
+	var open []net.Conn
+	for c := greeted(t, addr); c != nil; c = greeted(t, addr) {
 		if open = append(open, c); len(open) > 60 {
 			t.Fatal("the limit has no effect")
 		}
@@ -105,8 +108,7 @@ func exhaust(t *testing.T, how string) {
 		t.Errorf("only %d connections fit under a limit of 60", len(open))
 	}
 	for range 5 { // refused too, and soon
-		if c, err := greeted(); err == nil {
-			c.Close()
+		if greeted(t, addr) != nil {
 			t.Error("a connection beyond the limit was taken")
 		}
 	}
@@ -117,12 +119,7 @@ func exhaust(t *testing.T, how string) {
 	for _, c := range open[:10] {
 		c.Close()
 	}
-	for end := time.Now().Add(patience); ; {
-		c, err := greeted()
-		if err == nil {
-			c.Close()
-			break
-		}
+	for end := time.Now().Add(patience); greeted(t, addr) == nil; {
 		if time.Now().After(end) {
 			t.Fatal("with descriptors free again no connection is taken")
 		}

@@ -216,7 +216,7 @@ func (c *goConn) read() {
 // ended deals with an error of Read: what has been read before is offered first. If the connection is paused that has to
 // wait, unless the connection is broken.
 func (c *goConn) ended(err error, fresh bool) error {
-	for err == io.EOF && fresh {
+	for errors.Is(err, io.EOF) && fresh {
 		st := c.state.Load()
 		switch {
 		case st&stClosing != 0:
@@ -389,7 +389,7 @@ func (c *goConn) linger() {
 		_, err := c.nc.Read(c.buf)
 		switch {
 		case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
-		case err == io.EOF && !shut:
+		case errors.Is(err, io.EOF) && !shut:
 			readEnd = true
 		default:
 			return

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -32,10 +33,10 @@ func TestAdoptPipe(t *testing.T) {
 	if got := mustRead(t, mine, 3); string(got) != "bye" {
 		t.Errorf("got %q", got)
 	}
-	if _, err := mine.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := mine.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last bytes came %v", err)
 	}
-	if err := await(t, h.gone, "Closed"); err != io.ErrShortBuffer {
+	if err := await(t, h.gone, "Closed"); !errors.Is(err, io.ErrShortBuffer) {
 		t.Errorf("closed with %v", err)
 	}
 }

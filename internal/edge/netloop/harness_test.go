@@ -59,7 +59,7 @@ func (l *lockedBuffer) String() string {
 }
 
 func newBench(t testing.TB, o Options) *bench {
-	b := &bench{t: t, budget: new(outbox.Budget), served: make(chan error, 1), log: new(lockedBuffer)}
+	b := &bench{t: t, budget: new(outbox.Budget), served: make(chan error, 4), log: new(lockedBuffer)}
 	if o.Loops == 0 {
 		o.Loops = 2
 	}
@@ -113,6 +113,10 @@ func (b *bench) serve(own bool, newHandler func(c Conn) Handler) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.serveOn(l, newHandler)
+}
+
+func (b *bench) serveOn(l net.Listener, newHandler func(c Conn) Handler) {
 	b.l = l
 	go func() { b.served <- b.Engine.Serve(l, newHandler) }()
 	b.t.Cleanup(func() { l.Close() })
@@ -290,6 +294,15 @@ func mustWrite(t testing.TB, w io.Writer, p []byte) {
 	if _, err := w.Write(p); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// reset closes a connection the rude way.
+func reset(t testing.TB, c net.Conn) {
+	t.Helper()
+	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Error(err)
+	}
+	c.Close()
 }
 
 // pattern is n bytes that show displacement.

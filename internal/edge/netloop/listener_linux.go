@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -61,7 +62,7 @@ func Own(l net.Listener) (net.Listener, error) {
 func (l *listener) accept() (fd int, peer unix.Sockaddr, err error) {
 	rawErr := l.raw.Read(func(lfd uintptr) bool {
 		fd, peer, err = accept4(int(lfd))
-		return err != unix.EAGAIN
+		return !errors.Is(err, unix.EAGAIN)
 	})
 	switch {
 	case rawErr != nil && l.shut.Load(): // what Read says then is private to package os

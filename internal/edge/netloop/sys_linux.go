@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"errors"
 	"syscall"
 	"unsafe"
 
@@ -82,10 +83,12 @@ func writev(fd int, slices [][]byte, total int) (int, syscall.Errno) {
 }
 
 func errnoOf(n int, err error) (int, syscall.Errno) {
-	if errno, ok := err.(syscall.Errno); ok {
-		return 0, errno
+	if err == nil {
+		return n, 0
 	}
-	return n, 0
+	errno := unix.EIO // not reached: package unix returns nothing but numbers
+	errors.As(err, &errno)
+	return 0, errno
 }
 
 // socketError takes the pending error of a socket; nil if there is none.

@@ -13,6 +13,25 @@ type timedThing struct {
 
 func (e *timedThing) timer() *links[timedThing] { return &e.links }
 
+// change moves or clears the deadline of e, one way or another.
+func (e *timedThing) change(w *wheel[timedThing, *timedThing], rnd *rand.Rand, now int64) {
+	switch rnd.IntN(10) {
+	case 0, 1:
+		e.want = 0
+	case 2:
+		e.want = now + rnd.Int64N(300_000) // some turns of the wheel ahead
+	case 3:
+		e.want = now - rnd.Int64N(1000) // due already
+	default:
+		e.want = now + rnd.Int64N(3000)
+	}
+	if e.want == 0 && rnd.IntN(2) == 0 {
+		w.remove(e)
+		return
+	}
+	w.set(e, e.want)
+}
+
 // The wheel against the obvious: a list that is searched. Random deadlines, near and far, moved and cleared, with a clock
 // that sometimes jumps.
 func TestWheelAgainstList(t *testing.T) {
@@ -26,23 +45,7 @@ func TestWheelAgainstList(t *testing.T) {
 			for range rnd.IntN(20) {
 				e := &things[rnd.IntN(len(things))]
 				e.set = now
-				switch rnd.IntN(10) {
-				case 0:
-					w.set(e, 0)
-					e.want = 0
-				case 1:
-					w.remove(e)
-					e.want = 0
-				case 2:
-					e.want = now + rnd.Int64N(300_000) // some turns of the wheel ahead
-					w.set(e, e.want)
-				case 3:
-					e.want = now - rnd.Int64N(1000) // due already
-					w.set(e, e.want)
-				default:
-					e.want = now + rnd.Int64N(3000)
-					w.set(e, e.want)
-				}
+				e.change(&w, rnd, now)
 			}
 			if rnd.IntN(100) == 0 {
 				now += rnd.Int64N(200_000)
