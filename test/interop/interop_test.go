@@ -116,6 +116,9 @@ func compileAll() {
 
 // runClients runs every program in every version it speaks, in parallel, and returns when all have ended.
 func runClients(t *testing.T, b *broker) {
+	if err := readTree(); err != nil {
+		t.Fatal(err)
+	}
 	t.Run("clients", func(t *testing.T) {
 		for _, c := range clients {
 			for _, version := range c.versions {
