@@ -22,6 +22,7 @@ var commands = []func() *cobra.Command{
 	serveCommand,
 	pubCommand,
 	subCommand,
+	benchCommand,
 }
 
 // defaultCommand is what nightjar does when it is not told: like mosquitto, it
