@@ -67,8 +67,8 @@ func (c *Conn) release(w *router.Worker, p *place) {
 	}
 }
 
-// answerAfter sends an answer when batch is stored; nil: nothing has to be.
-func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place) {
+// answerAfter sends an answer when batch is stored; nil: nothing has to be. gates open then too.
+func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place, gates ...session.Gate) {
 	if batch == nil && !c.waiting() {
 		c.release(w, p)
 		return
@@ -76,7 +76,7 @@ func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place) {
 	c.answer(w, p)
 	if batch != nil {
 		p.waits++
-		w.CommitBatch(batch, nil, c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
+		w.CommitBatch(batch, gates, c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
 	}
 	c.settle(w, p, nil)
 }

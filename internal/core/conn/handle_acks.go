@@ -32,7 +32,7 @@ func (c *Conn) handleAck(w *router.Worker, f mqtt.Frame) error {
 }
 
 func (c *Conn) pubrec(w *router.Worker, a *mqtt.Ack) session.AckResult {
-	r, refused, batch := c.s.Pubrec(&w.Turn, a.PacketID, a.Code)
+	r, refused, batch, gate := c.s.Pubrec(&w.Turn, a.PacketID, a.Code)
 	if refused || r == session.AckWrong {
 		return r
 	}
@@ -49,6 +49,6 @@ func (c *Conn) pubrec(w *router.Worker, a *mqtt.Ack) session.AckResult {
 		c.send(w, sc.frame)
 		return r
 	}
-	c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBREL, a.PacketID, code)})
+	c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBREL, a.PacketID, code)}, gate)
 	return r
 }

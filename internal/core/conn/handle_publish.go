@@ -58,15 +58,15 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 // keep takes a QoS 2 message; it is delivered when its PUBREL comes.
 func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 	id := p.PacketID
-	known, stored := c.s.Receive(id, m.Own(), p.Dup)
+	known, store := c.s.Receive(id, m.Own(), p.Dup)
 	if !known {
 		c.received++
 	}
 	code := c.matched(w.Receivers(m.Topic))
 	var batch session.Batch
-	if stored && c.s.Durable() {
+	if store != nil && c.s.Durable() {
 		batch = w.NewBatch()
-		batch.PutReceived(c.id.ClientID, id, m.Own())
+		batch.PutReceived(c.id.ClientID, id, store)
 	}
 	if batch == nil && !c.waiting() {
 		sc := &c.sh.scratch[w.Loop]
@@ -75,6 +75,11 @@ func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 		return
 	}
 	pl := &place{frame: c.ackFrame(nil, mqtt.PUBREC, id, code)}
+	pl.sent = func(*router.Worker) {
+		if pl.err == nil {
+			c.s.ReceivedStored(id)
+		}
+	}
 	pl.failed = func(error) []byte {
 		c.s.Forget(id)
 		if c.version != mqtt.V5 {

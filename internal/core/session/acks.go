@@ -30,33 +30,36 @@ func (s *Session) Puback(t *Turn, id uint16) AckResult {
 }
 
 // Pubrec handles PUBREC. A reason of 0x80 or more ends the flow (MQTT 5 §4.3.3); refused tells so. Otherwise PUBREL is
-// due, after batch, if there is one, has been committed (DESIGN section 5, rule 3).
-func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResult, refused bool, batch Batch) {
+// due, after batch, if there is one, has been committed, of which Stored is told by gate (DESIGN section 5, rule 3).
+func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResult, refused bool, batch Batch, gate Gate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, r := s.inFlight(id)
 	if r != AckTaken {
-		return r, false, nil
+		return r, false, nil, gate
 	}
 	e := s.out.at(i)
 	if e.qos != 2 {
-		return AckWrong, false, nil
+		return AckWrong, false, nil, gate
 	}
 	if reason.IsError() {
-		if e.state == stateReleased {
-			return AckTaken, true, nil
+		if e.state != stateSent {
+			return AckTaken, true, nil, gate
 		}
 		s.dequeue(t, e.seq)
 		s.out.finish(i, s.limits)
-		return AckTaken, true, nil
+		return AckTaken, true, nil, gate
 	}
-	e.state = stateReleased
-	s.out.forget(e, s.limits)
-	if s.durable() {
-		batch = t.NewBatch()
-		batch.Release(s.ID().ClientID, e.seq)
+	if !s.durable() || e.state == stateReleased {
+		e.state = stateReleased
+		s.out.forget(e, s.limits)
+		return AckTaken, false, nil, gate
 	}
-	return AckTaken, false, batch
+	// The message is kept until then: should the storing fail, PUBLISH is what the next connection sends again.
+	e.state = stateReleasing
+	batch = t.NewBatch()
+	batch.Release(s.ID().ClientID, e.seq)
+	return AckTaken, false, batch, Gate{s, e.seq}
 }
 
 // Pubcomp handles PUBCOMP: the QoS 2 delivery is complete.
@@ -87,8 +90,9 @@ func (s *Session) inFlight(id uint16) (int, AckResult) {
 	return i, AckTaken
 }
 
-// Stored is told what became of the batch that a gated QoS 2 message was in. Kept, it may be sent; else it is given up,
-// and its publisher is told by whoever committed the batch.
+// Stored is told what became of the batch that a gated QoS 2 message, or its PUBREC, was in. Kept, PUBLISH or PUBREL may
+// be sent; else the message is given up, and its publisher is told by whoever committed the batch, or the PUBREC is
+// forgotten.
 func (s *Session) Stored(t *Turn, seq uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,15 +100,21 @@ func (s *Session) Stored(t *Turn, seq uint64, err error) {
 		return
 	}
 	i, ok := s.out.index(seq)
-	if !ok || s.out.at(i).state != stateGated {
+	if !ok {
 		return
 	}
-	if err != nil {
+	switch e := s.out.at(i); {
+	case e.state == stateReleasing && err != nil:
+		e.state = stateSent
+	case e.state == stateReleasing:
+		e.state = stateReleased
+		s.out.forget(e, s.limits)
+	case e.state == stateGated && err != nil:
 		s.out.finish(i, s.limits)
 		t.drop(s, DropStore, 1)
-		return
+	case e.state == stateGated:
+		e.state = stateQueued
 	}
-	s.out.at(i).state = stateQueued
 }
 
 // Carrier is the connection that carries the session now; nil: none.

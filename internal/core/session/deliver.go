@@ -50,7 +50,8 @@ func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group 
 	if s.limits.UpgradeQoS {
 		qos = g.QoS
 	}
-	if qos > 0 || s.conn == nil && s.limits.QueueQoS0 {
+	// QoS 0 that was kept for the absent may still wait: what comes live stands behind it.
+	if qos > 0 || s.limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.waiting > 0) {
 		return s.deliverQueued(t, p, g, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group})
 	}
 	if s.conn == nil {
@@ -273,7 +274,7 @@ func (s *Session) pump(t *Turn) {
 		}
 		e := o.at(o.next)
 		switch e.state {
-		case stateGated:
+		case stateGated, stateReleasing:
 			return // goes on when its batch has been stored
 		case stateReleased:
 			o.advance()

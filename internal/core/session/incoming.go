@@ -5,23 +5,43 @@ import "github.com/nightjar-mqtt/nightjar/internal/core/message"
 // Incoming QoS 2: a message is kept from PUBLISH to PUBREL and delivered then, as Mosquitto does (MQTT 5 §4.3.3 leaves the
 // moment to the receiver). A repeated PUBLISH is acknowledged again, and delivered once.
 
+// incoming is a QoS 2 message between PUBLISH and PUBREL.
+type incoming struct {
+	m      *message.Message // nil: it was refused
+	stored bool             // PUBREC has left: a repetition need not be stored again
+}
+
 // Receive keeps an incoming QoS 2 message under its packet id. known: the id was in use. Then a PUBLISH marked DUP is a
 // repetition and changes nothing; one that is not comes from a client that lost its state, and replaces the message.
-// m nil: the message was refused, only its flow goes on.
-func (s *Session) Receive(packetID uint16, m *message.Message, dup bool) (known, stored bool) {
+// m nil: the message was refused, only its flow goes on. It returns the message that is kept, if it has to be stored
+// before PUBREC: that of a repetition too, when it is not known what became of the first storing.
+func (s *Session) Receive(packetID uint16, m *message.Message, dup bool) (known bool, store *message.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	was, known := s.received[packetID]
 	if known && dup {
-		return true, false
+		if was.stored {
+			return true, nil
+		}
+		return true, was.m
 	}
 	s.hold(m)
-	s.unhold(was)
+	s.unhold(was.m)
 	if s.received == nil {
-		s.received = make(map[uint16]*message.Message)
+		s.received = make(map[uint16]incoming)
 	}
-	s.received[packetID] = m
-	return known, true
+	s.received[packetID] = incoming{m: m}
+	return known, m
+}
+
+// ReceivedStored notes that PUBREC has been sent.
+func (s *Session) ReceivedStored(packetID uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if in, known := s.received[packetID]; known {
+		in.stored = true
+		s.received[packetID] = in
+	}
 }
 
 // Received reports whether an incoming packet id is in use.
@@ -39,12 +59,12 @@ func (s *Session) Forget(packetID uint16) { s.PacketReleased(packetID) }
 func (s *Session) PacketReleased(packetID uint16) (m *message.Message, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m, known = s.received[packetID]
+	in, known := s.received[packetID]
 	if known {
 		delete(s.received, packetID)
-		s.unhold(m)
+		s.unhold(in.m)
 	}
-	return m, known
+	return in.m, known
 }
 
 func (s *Session) hold(m *message.Message) {

@@ -14,11 +14,12 @@ const maxSpan = 16384
 type entryState uint8
 
 const (
-	stateQueued   entryState = iota // never sent
-	stateGated                      // QoS 2 whose storing has not been confirmed
-	stateSent                       // PUBLISH sent at least once
-	stateReleased                   // PUBREC received: PUBREL is what is resent [MQTT-4.3.3-5]
-	stateDone                       // acknowledged or given up; waits for those before it
+	stateQueued    entryState = iota // never sent
+	stateGated                       // QoS 2 whose storing has not been confirmed
+	stateSent                        // PUBLISH sent at least once
+	stateReleasing                   // PUBREC received, the storing of which has not been confirmed
+	stateReleased                    // PUBREC received: PUBREL is what is resent [MQTT-4.3.3-5]
+	stateDone                        // acknowledged or given up; waits for those before it
 )
 
 // entry is one QoS 1 or 2 message of a session's queue.

@@ -93,11 +93,11 @@ type Session struct {
 	limits *Limits
 
 	mu       sync.Mutex
-	subEpoch atomic.Uint32               // rises with each change of subscriptions, before its acknowledgement leaves
-	conn     Conn                        // nil: offline
-	aliases  *aliases                    // topic aliases towards the client; nil: none wanted
-	out      *outgoing                   // nil: no QoS 1 or 2 message yet
-	received map[uint16]*message.Message // incoming QoS 2 that waits for PUBREL
+	subEpoch atomic.Uint32       // rises with each change of subscriptions, before its acknowledgement leaves
+	conn     Conn                // nil: offline
+	aliases  *aliases            // topic aliases towards the client; nil: none wanted
+	out      *outgoing           // nil: no QoS 1 or 2 message yet
+	received map[uint16]incoming // QoS 2 that waits for PUBREL
 	expiry   uint32
 	epoch    uint32 // rises with each connection
 	// maxPacket is the client's Maximum Packet Size, maxInflight the smaller of its Receive Maximum and ours.
@@ -188,8 +188,8 @@ func (s *Session) End(t *Turn) (shared []Shared) {
 	defer s.mu.Unlock()
 	shared = s.takeShared(nil)
 	s.ended = true
-	for _, m := range s.received {
-		s.unhold(m)
+	for _, in := range s.received {
+		s.unhold(in.m)
 	}
 	s.conn, s.aliases, s.received = nil, nil, nil // Detach came before, so nobody waits
 	if s.out != nil {
