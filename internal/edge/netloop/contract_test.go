@@ -358,6 +358,80 @@ func testLastPackets(t *testing.T, network string) {
 	})
 }
 
+// Somebody pauses and resumes all the time, from elsewhere: the stream neither stalls nor suffers.
+func TestPauseAndResumeStorm(t *testing.T) {
+	onEachEngine(t, Options{ReadBuffer: minReadBuffer}, func(t *testing.T, b *bench) {
+		handlers := make(chan *script, 1)
+		b.script(func(h *script) {
+			echo(h)
+			h.opened = func(int64) { handlers <- h }
+		})
+		c := b.dial()
+		h := await(t, handlers, "a connection")
+		var stream []byte
+		for i := range 3000 {
+			stream = append(stream, frame(pattern(i%700+i/2900*20_000, byte(i)))...)
+		}
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						h.c.Pause()
+						h.c.Resume()
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			if _, err := c.Write(stream); err != nil {
+				t.Error(err)
+			}
+		})
+		if got := mustRead(t, c, len(stream)); !bytes.Equal(got, stream) {
+			t.Error("the stream came back damaged")
+		}
+		close(stop)
+		wg.Wait()
+	})
+}
+
+// A connection that is paused over much that is unread can be closed, either way.
+func TestCloseWhilePaused(t *testing.T) {
+	for _, gently := range []bool{false, true} {
+		onEachEngine(t, Options{}, func(t *testing.T, b *bench) {
+			handlers := make(chan *script, 1)
+			b.script(func(h *script) {
+				h.data = func(int64, []byte) (int, int, bool) {
+					h.c.Pause()
+					handlers <- h
+					return 1, 0, true // again, but not before Resume
+				}
+			})
+			c := b.dial()
+			go func() { _, _ = c.Write(make([]byte, 32<<20)) }() // fails in the end
+			h := await(t, handlers, "Data")
+			settle(t, b)
+			if gently {
+				h.send([]byte("bye"))
+				h.c.CloseAfterFlush(io.ErrShortBuffer, patience)
+				if got := mustRead(t, c, 3); string(got) != "bye" {
+					t.Errorf("got %q", got)
+				}
+			} else {
+				h.c.Close(io.ErrShortBuffer)
+			}
+			if err := await(t, h.gone, "Closed"); !errors.Is(err, io.ErrShortBuffer) {
+				t.Errorf("closed with %v", err)
+			}
+		})
+	}
+}
+
 // A connection that stops for fairness lets the others of its loop go on, and comes back by itself.
 func TestAgainIsFair(t *testing.T) {
 	onEachEngine(t, Options{Loops: 1}, func(t *testing.T, b *bench) {
