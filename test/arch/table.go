@@ -107,6 +107,7 @@ var table = []rule{
 	// with our own encoder it would share our own mistakes.
 	{pkg: "test/arch"},
 	{pkg: "test/mosquitto"},
+	{pkg: "test/attack"},
 	{pkg: "test/conformance/...", imports: []string{"broker", "internal/store/..."}, modules: []string{sys}},
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
 	{pkg: "test/crash/...", imports: []string{"client", "mqtt"}, modules: []string{sys}},
