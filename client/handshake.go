@@ -85,10 +85,10 @@ func (c *Client) greet(ctx context.Context, conn net.Conn, r *reader, first bool
 	if err != nil {
 		return Connack{}, err
 	}
+	traceSent(c.opts.Trace, packet)
 	if _, err := conn.Write(packet); err != nil {
 		return Connack{}, err
 	}
-	traceSent(c.opts.Trace, packet)
 	for {
 		f, err := r.next(func() {})
 		if err != nil {
@@ -102,10 +102,10 @@ func (c *Client) greet(ctx context.Context, conn net.Conn, r *reader, first bool
 			if err != nil {
 				return Connack{}, err
 			}
+			traceSent(c.opts.Trace, answer)
 			if _, err := conn.Write(answer); err != nil {
 				return Connack{}, err
 			}
-			traceSent(c.opts.Trace, answer)
 		default:
 			return Connack{}, fmt.Errorf("the server sent %v before its CONNACK [MQTT-3.2.0-1]", f.Type)
 		}

@@ -198,6 +198,7 @@ func (l *link) flush(spare []byte, keepAlive time.Duration) ([]byte, bool) {
 		if keepAlive > 0 {
 			l.conn.SetWriteDeadline(time.Now().Add(max(keepAlive, 10*time.Second)))
 		}
+		traceSent(l.trace, buf) // before its answer can come
 		if _, err := l.conn.Write(buf); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				err = ErrKeepAlive
@@ -206,7 +207,6 @@ func (l *link) flush(spare []byte, keepAlive time.Duration) ([]byte, bool) {
 			return nil, false
 		}
 		l.lastWrite.Store(time.Now().UnixNano())
-		traceSent(l.trace, buf)
 	}
 	l.mu.Lock()
 	l.writing = 0

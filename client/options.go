@@ -117,7 +117,7 @@ type Options struct {
 	OnConnect    func(Connack)
 	OnDisconnect func(err error)
 
-	// Trace is told of every packet that was sent or received, for debugging. It
+	// Trace is told of every packet that is sent or was received, for debugging. It
 	// is called by several goroutines, must not wait, and must not keep the body.
 	Trace func(sent bool, f mqtt.Frame)
 }

@@ -40,7 +40,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	args = withDefaultCommand(root, args)
+	args = withDefaultCommand(args)
 	if len(args) > 0 {
 		if cmd, _, err := root.Find(args[:1]); err == nil && cmd.Annotations[prepareKey] != "" {
 			rest, err := prepareArgs(cmd, args[1:])
@@ -75,7 +75,7 @@ func rootCommand() *cobra.Command {
 }
 
 // withDefaultCommand puts the default command in front of flags that have none.
-func withDefaultCommand(root *cobra.Command, args []string) []string {
+func withDefaultCommand(args []string) []string {
 	if len(args) == 0 {
 		return []string{defaultCommand}
 	}
@@ -120,7 +120,7 @@ type usageError struct {
 
 func (e usageError) Error() string {
 	err := e.err
-	if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) {
+	if unknown, ok := err.(*pflag.NotExistError); ok { //nolint:errorlint // a wrapped one has a text around it
 		name := "--" + unknown.GetSpecifiedName()
 		if short := unknown.GetSpecifiedShortnames(); short != "" {
 			name = "-" + unknown.GetSpecifiedName()

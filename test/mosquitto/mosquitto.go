@@ -23,13 +23,26 @@ type Broker struct {
 // config is added to its configuration: each entry is a line.
 func Start(t testing.TB, config ...string) *Broker {
 	t.Helper()
+	return startAny(t, config, nil)
+}
+
+// StartTLS is Start with a listener that speaks TLS with the certificate and
+// key in these files.
+func StartTLS(t testing.TB, cert, key string) *Broker {
+	t.Helper()
+	return startAny(t, nil, []string{"certfile " + cert, "keyfile " + key})
+}
+
+// startAny starts a broker with configuration before and behind its listener.
+func startAny(t testing.TB, before, behind []string) *Broker {
+	t.Helper()
 	program, err := find("mosquitto", "/usr/sbin/mosquitto")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Somebody may take the port between our look and mosquitto's bind.
 	for range 5 {
-		b, err := start(t, program, config)
+		b, err := start(t, program, before, behind)
 		if err == nil {
 			t.Cleanup(b.Stop)
 			return b
@@ -60,7 +73,7 @@ func find(name, usual string) (string, error) {
 	return usual, nil
 }
 
-func start(t testing.TB, program string, config []string) (*Broker, error) {
+func start(t testing.TB, program string, before, behind []string) (*Broker, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -68,8 +81,12 @@ func start(t testing.TB, program string, config []string) (*Broker, error) {
 	addr := l.Addr().String()
 	l.Close()
 	_, port, _ := net.SplitHostPort(addr)
-	lines := append([]string{"allow_anonymous true", "log_dest stderr", "log_type all"}, config...)
+	lines := append([]string{"allow_anonymous true", "log_dest stderr", "log_type all"}, before...)
+	if os.Geteuid() == 0 {
+		lines = append(lines, "user root") // as itself it could not read the test's files
+	}
 	lines = append(lines, "listener "+port+" 127.0.0.1")
+	lines = append(lines, behind...)
 	file := filepath.Join(t.TempDir(), "mosquitto.conf")
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return nil, err
