@@ -133,38 +133,82 @@ func TestEpollAdoptNeedsDescriptor(t *testing.T) {
 	}
 }
 
-// An event of a batch that belongs to a connection closed earlier in the batch, whose place in the table somebody else has
-// by now, is dropped.
-func TestStaleEvent(t *testing.T) {
+// tameLoop is a loop that runs only when the test calls it, with a way to make connections; it runs, and ends, at last.
+func tameLoop(t *testing.T) (l *loop, pair func() (*conn, int)) {
 	o := Options{ReadBuffer: minReadBuffer, MaxPartial: 1 << 20, Now: steadyClock(), Loops: 1}
 	l, err := newLoop(0, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair := func() (*conn, int) {
+	t.Cleanup(func() {
+		go l.run()
+		l.put(task{fn: func(int, int64) { l.stop() }})
+		await(t, l.done, "the loop's end")
+	})
+	return l, func() (*conn, int) {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = unix.Close(fds[1]) })
 		c := &conn{loop: l, fd: int32(fds[0]), slot: noSlot}
 		c.refs.Store(1)
 		l.conns.Add(1)
 		return c, fds[1]
 	}
+}
+
+// A descriptor stays open as long as a writer is inside write(2), also when the connection is closed meanwhile: it would
+// write to whoever gets the number next.
+func TestDescriptorOutlivesWriter(t *testing.T) {
+	l, pair := tameLoop(t)
+	open := func(c *conn) bool {
+		_, err := unix.FcntlInt(uintptr(c.fd), unix.F_GETFD, 0)
+		return err == nil
+	}
+	for _, writing := range []bool{true, false} {
+		c, _ := pair()
+		l.open(c, func(Conn) Handler { return &countReads{reads: new(int)} })
+		c.out.Append([]byte("x"))
+		if writing {
+			c.out.StartWrite(make([][]byte, 0, 1))
+		}
+		c.Close(nil)
+		l.turn() // the request, and the end of the batch
+		if c.slot != noSlot || open(c) != writing {
+			t.Fatalf("writing=%v: detached: %v, descriptor open: %v", writing, c.slot == noSlot, open(c))
+		}
+		if !writing {
+			continue
+		}
+		if _, closed := c.out.FinishWrite(0, true); !closed {
+			t.Error("the writer is not told")
+		}
+		c.release() // as flush does
+		if open(c) {
+			t.Error("the writer has not closed the descriptor")
+		}
+	}
+}
+
+// An event of a batch that belongs to a connection closed earlier in the batch, whose place in the table somebody else has
+// by now, is dropped.
+func TestStaleEvent(t *testing.T) {
+	l, pair := tameLoop(t)
 	reads := 0
 	handler := func(c Conn) Handler {
 		return &countReads{reads: &reads}
 	}
-	first, peer := pair()
+	first, _ := pair()
 	l.open(first, handler)
 	slot, gen := first.slot, l.table[first.slot].gen
 	l.detach(first)
-	second, peer2 := pair()
+	second, peer := pair()
 	l.open(second, handler)
 	if second.slot != slot {
 		t.Fatalf("the place %d was not used again", slot)
 	}
-	if _, err := unix.Write(peer2, []byte("x")); err != nil {
+	if _, err := unix.Write(peer, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	l.event(&unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot), Pad: int32(gen)})
@@ -175,11 +219,6 @@ func TestStaleEvent(t *testing.T) {
 	if reads != 1 {
 		t.Errorf("%d reads, want 1", reads)
 	}
-	go l.run()
-	l.put(task{fn: func(int, int64) { l.stop() }})
-	await(t, l.done, "the loop's end")
-	unix.Close(peer)
-	unix.Close(peer2)
 }
 
 type countReads struct{ reads *int }
