@@ -63,7 +63,7 @@ func joinProperties(flags *pflag.FlagSet, args []string) ([]string, error) {
 			words = 4
 		}
 		if i+words >= len(args) {
-			return nil, errors.New("--property argument given but not enough arguments specified.") //nolint:staticcheck // Mosquitto's words
+			return nil, errors.New("--property argument given but not enough arguments specified.")
 		}
 		out = append(out, "--property="+strings.Join(args[i+1:i+1+words], propertySeparator))
 		i += words

@@ -101,15 +101,15 @@ func (c *connection) options(fs *pflag.FlagSet) (string, client.Options, error) 
 	}
 	switch {
 	case c.qos < 0 || c.qos > 2:
-		return "", o, fmt.Errorf("Invalid QoS given: %d", c.qos) //nolint:staticcheck // Mosquitto's words
+		return "", o, fmt.Errorf("Invalid QoS given: %d", c.qos)
 	case c.keepAlive != 0 && c.keepAlive < 5 || c.keepAlive > 65535:
-		return "", o, errors.New("Invalid keepalive given, it must be between 5 and 65535 inclusive, or 0 for none.") //nolint:staticcheck // Mosquitto's words
+		return "", o, errors.New("Invalid keepalive given, it must be between 5 and 65535 inclusive, or 0 for none.")
 	case c.maxInFlight < 1:
-		return "", o, errors.New("Maximum inflight messages must be greater than 0.") //nolint:staticcheck // Mosquitto's words
+		return "", o, errors.New("Maximum inflight messages must be greater than 0.")
 	case c.port < 0 || c.port > 65535:
-		return "", o, fmt.Errorf("Invalid port given: %d", c.port) //nolint:staticcheck // Mosquitto's words
+		return "", o, fmt.Errorf("Invalid port given: %d", c.port)
 	case given(fs, "id") && given(fs, "id-prefix"):
-		return "", o, errors.New("-i and -I argument cannot be used together.") //nolint:staticcheck // Mosquitto's words
+		return "", o, errors.New("-i and -I argument cannot be used together.")
 	}
 	o = client.Options{
 		Version: c.version, ClientID: c.id, Username: c.username, KeepSession: c.disableClean,
@@ -159,10 +159,10 @@ func (c *connection) readURL(fs *pflag.FlagSet) error {
 	case "ws", "wss":
 		return fmt.Errorf("-L %s://: this client does not speak WebSocket; use mqtt:// or mqtts://", u.Scheme)
 	default:
-		return errors.New("Unsupported URL scheme.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("Unsupported URL scheme.")
 	}
 	if u.Path == "" {
-		return errors.New("Invalid URL for -L argument specified - topic missing.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("Invalid URL for -L argument specified - topic missing.")
 	}
 	_, rest, _ := strings.Cut(c.url, "://")
 	_, c.urlTopic, _ = strings.Cut(rest, "/") // as it is: # and + need no escape there
@@ -193,7 +193,7 @@ func (c *connection) readVersion(fs *pflag.FlagSet) error {
 	case "31", "mqttv31":
 		c.version = mqtt.V31
 	default:
-		return fmt.Errorf("Invalid protocol version argument given: %q: use 5, 311 or 31", c.protocol) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid protocol version argument given: %q: use 5, 311 or 31", c.protocol)
 	}
 	for _, name := range []string{"property", "session-expiry-interval"} {
 		if given(fs, name) && c.version != mqtt.V5 {
@@ -209,7 +209,7 @@ func (c *connection) readVersion(fs *pflag.FlagSet) error {
 func (c *connection) setSession(o *client.Options) error {
 	if o.Version != mqtt.V5 {
 		if c.disableClean && c.id == "" {
-			return errors.New("You must provide a client id if you are using the -c option.") //nolint:staticcheck // Mosquitto's words
+			return errors.New("You must provide a client id if you are using the -c option.")
 		}
 		return nil
 	}
@@ -228,7 +228,7 @@ func (c *connection) setSession(o *client.Options) error {
 		o.SessionExpiry = client.SessionNeverExpires
 	}
 	if o.SessionExpiry == client.SessionNeverExpires && c.id == "" {
-		return errors.New("You must provide a client id if you are using an infinite session expiry interval.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("You must provide a client id if you are using an infinite session expiry interval.")
 	}
 	return nil
 }
@@ -243,10 +243,10 @@ func (c *connection) setWill(fs *pflag.FlagSet, o *client.Options) error {
 		return nil
 	}
 	if c.willQoS < 0 || c.willQoS > 2 {
-		return fmt.Errorf("Invalid will QoS %d.", c.willQoS) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid will QoS %d.", c.willQoS)
 	}
 	if topic.ValidName([]byte(c.willTopic)) != nil {
-		return fmt.Errorf("Invalid will topic '%s', does it contain '+' or '#'?", c.willTopic) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid will topic '%s', does it contain '+' or '#'?", c.willTopic)
 	}
 	o.Will = &client.Will{Message: client.Message{
 		Topic: c.willTopic, Payload: []byte(c.willPayload), QoS: byte(c.willQoS), Retain: c.willRetain, Properties: c.props.will,

@@ -23,20 +23,20 @@ func (s *sub) printer() (printer, error) {
 	if s.noEOL {
 		end = ""
 	}
-	var print printer
+	var show printer
 	switch {
 	case s.format != "":
 		f, err := parseFormat(s.format, s.pretty)
 		if err != nil {
 			return nil, err
 		}
-		print = func(w io.Writer, m *client.Message, now time.Time) error {
+		show = func(w io.Writer, m *client.Message, now time.Time) error {
 			err := f.print(w, m, now)
-			io.WriteString(w, end)
+			fmt.Fprint(w, end)
 			return err
 		}
 	case s.verbose:
-		print = func(w io.Writer, m *client.Message, _ time.Time) error {
+		show = func(w io.Writer, m *client.Message, _ time.Time) error {
 			switch {
 			case len(m.Payload) > 0:
 				fmt.Fprintf(w, "%s %s%s", m.Topic, m.Payload, end)
@@ -46,7 +46,7 @@ func (s *sub) printer() (printer, error) {
 			return nil
 		}
 	default:
-		print = func(w io.Writer, m *client.Message, _ time.Time) error {
+		show = func(w io.Writer, m *client.Message, _ time.Time) error {
 			if len(m.Payload) > 0 {
 				fmt.Fprintf(w, "%s%s", m.Payload, end)
 			}
@@ -54,13 +54,13 @@ func (s *sub) printer() (printer, error) {
 		}
 	}
 	if s.watch {
-		return watching(print), nil
+		return watching(show), nil
 	}
-	return print, nil
+	return show, nil
 }
 
 // watching gives each topic a line of the terminal, from the second one on.
-func watching(print printer) printer {
+func watching(show printer) printer {
 	lines := map[string]int{}
 	return func(w io.Writer, m *client.Message, now time.Time) error {
 		line, ok := lines[m.Topic]
@@ -69,7 +69,7 @@ func watching(print printer) printer {
 			lines[m.Topic] = line
 		}
 		fmt.Fprintf(w, "\x1b[%d;1H\x1b[2K", line)
-		err := print(w, m, now)
+		err := show(w, m, now)
 		fmt.Fprintf(w, "\x1b[%d;1H", len(lines)+2)
 		return err
 	}
@@ -103,7 +103,7 @@ const hexSeparators = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~ "
 // escapes are what stands for a character after a backslash.
 var escapes = map[byte]string{'\\': "\\", '0': "\x00", 'a': "\a", 'e': "\x1b", 'n': "\n", 'r': "\r", 't': "\t", 'v': "\v"}
 
-var errIncompleteFormat = errors.New("Incomplete format specifier.") //nolint:staticcheck // Mosquitto's words
+var errIncompleteFormat = errors.New("Incomplete format specifier.")
 
 func parseFormat(s string, pretty bool) (*format, error) {
 	f := &format{pretty: pretty}
@@ -141,11 +141,11 @@ func parseFormat(s string, pretty bool) (*format, error) {
 			s = s[1:]
 		case '\\':
 			if s == "" {
-				return nil, errors.New("Incomplete escape specifier.") //nolint:staticcheck // Mosquitto's words
+				return nil, errors.New("Incomplete escape specifier.")
 			}
 			text, ok := escapes[s[0]]
 			if !ok {
-				return nil, fmt.Errorf("Invalid escape specifier '%c'.", s[0]) //nolint:staticcheck // Mosquitto's words
+				return nil, fmt.Errorf("Invalid escape specifier '%c'.", s[0])
 			}
 			literal(text)
 			s = s[1:]
@@ -180,7 +180,7 @@ func parsePercent(s string) (p piece, rest string, err error) {
 	}
 	p.kind = s[0]
 	if strings.IndexByte("%ACDdEFfIjJlmPpqRrStUxX", p.kind) < 0 {
-		return p, "", fmt.Errorf("Invalid format specifier '%c'.", p.kind) //nolint:staticcheck // Mosquitto's words
+		return p, "", fmt.Errorf("Invalid format specifier '%c'.", p.kind)
 	}
 	return p, s[1:], nil
 }
@@ -205,12 +205,12 @@ func (f *format) print(w io.Writer, m *client.Message, now time.Time) error {
 		p := &f.pieces[i]
 		switch p.kind {
 		case 0:
-			io.WriteString(w, p.text)
+			fmt.Fprint(w, p.text)
 		case '@':
-			io.WriteString(w, strftime(p.text[0], now))
+			fmt.Fprint(w, strftime(p.text[0], now))
 		default:
 			text, err := f.value(p, m, now)
-			io.WriteString(w, text)
+			fmt.Fprint(w, text)
 			if err != nil && failed == nil {
 				failed = err
 			}

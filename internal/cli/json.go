@@ -55,7 +55,7 @@ func jsonPayload(m *client.Message, embed bool) (jsonValue, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Message payload is not valid JSON on topic %s.", m.Topic) //nolint:staticcheck // Mosquitto's words
+		return nil, fmt.Errorf("Message payload is not valid JSON on topic %s.", m.Topic)
 	}
 	return v, nil
 }

@@ -59,7 +59,7 @@ func pubCommand() *cobra.Command {
 // noArguments refuses words that belong to no flag.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{cmd, fmt.Errorf("Unknown option '%s'.", args[0])} //nolint:staticcheck // Mosquitto's words
+		return usageError{cmd, fmt.Errorf("Unknown option '%s'.", args[0])}
 	}
 	return nil
 }
@@ -124,11 +124,11 @@ func (p *pub) check(cmd *cobra.Command) error {
 	}
 	switch {
 	case modes > 1:
-		return errors.New("Only one type of message can be sent at once.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("Only one type of message can be sent at once.")
 	case p.topic == "" || modes == 0:
-		return errors.New("Both topic and message must be supplied.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("Both topic and message must be supplied.")
 	case topic.ValidName([]byte(p.topic)) != nil:
-		return fmt.Errorf("Invalid publish topic '%s', does it contain '+' or '#'?", p.topic) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid publish topic '%s', does it contain '+' or '#'?", p.topic)
 	case p.repeat < 1:
 		return errors.New("--repeat argument must be >0.")
 	case p.repeatDelay < 0:

@@ -125,7 +125,7 @@ func (e usageError) Error() string {
 		if short := unknown.GetSpecifiedShortnames(); short != "" {
 			name = "-" + unknown.GetSpecifiedName()
 		}
-		err = fmt.Errorf("Unknown option '%s'.", name) //nolint:staticcheck // Mosquitto's words
+		err = fmt.Errorf("Unknown option '%s'.", name)
 	}
 	return err.Error()
 }

@@ -89,7 +89,7 @@ func (s *sub) check(cmd *cobra.Command) error {
 	}{{"subscription", s.topics}, {"filter", s.filterOut}, {"unsubscribe", s.unsubscribe}} {
 		for _, f := range list.filters {
 			if topic.ValidFilter([]byte(f)) != nil {
-				return fmt.Errorf("Invalid %s topic '%s', are all '+' and '#' wildcards correct?", list.what, f) //nolint:staticcheck // Mosquitto's words
+				return fmt.Errorf("Invalid %s topic '%s', are all '+' and '#' wildcards correct?", list.what, f)
 			}
 		}
 	}
@@ -97,17 +97,17 @@ func (s *sub) check(cmd *cobra.Command) error {
 	v5only := given(fs, "retain-handling") || s.asPublished
 	switch {
 	case len(s.topics) == 0 && len(s.unsubscribe) == 0:
-		return errors.New("You must specify a topic to subscribe to (-t) or unsubscribe from (-U).") //nolint:staticcheck // Mosquitto's words
+		return errors.New("You must specify a topic to subscribe to (-t) or unsubscribe from (-U).")
 	case given(fs, "count") && s.count < 1:
-		return fmt.Errorf("Invalid message count \"%d\".", s.count) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid message count \"%d\".", s.count)
 	case given(fs, "timeout") && s.timeout < 1:
-		return fmt.Errorf("Invalid timeout \"%d\".", s.timeout) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Invalid timeout \"%d\".", s.timeout)
 	case s.randomFilter < 0.1 || s.randomFilter > 100:
 		return errors.New("--random-filter chance must be between 0.1-100.0")
 	case s.noRetain && s.retainedOnly:
-		return errors.New("Combining '-R' and '--retained-only' makes no sense.") //nolint:staticcheck // Mosquitto's words
+		return errors.New("Combining '-R' and '--retained-only' makes no sense.")
 	case s.retainHandling != "always" && s.retainHandling != "new" && s.retainHandling != "never":
-		return fmt.Errorf("Unknown value '%s' for --retain-handling: use always, new or never.", s.retainHandling) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Unknown value '%s' for --retain-handling: use always, new or never.", s.retainHandling)
 	case v5only && s.version != mqtt.V5:
 		return errors.New("--retain-as-published and --retain-handling need MQTT 5: add -V 5")
 	}
@@ -119,9 +119,9 @@ func (s *sub) run(cmd *cobra.Command) error {
 	if err == nil {
 		err = s.check(cmd)
 	}
-	var print printer
+	var show printer
 	if err == nil {
-		print, err = s.printer()
+		show, err = s.printer()
 	}
 	if err != nil {
 		if errors.As(err, new(exitError)) {
@@ -129,7 +129,7 @@ func (s *sub) run(cmd *cobra.Command) error {
 		}
 		return usageError{cmd, err}
 	}
-	r := &receiver{sub: s, print: print, out: bufio.NewWriter(cmd.OutOrStdout()), stderr: cmd.ErrOrStderr(), ended: make(chan struct{}), ready: make(chan struct{})}
+	r := &receiver{sub: s, print: show, out: bufio.NewWriter(cmd.OutOrStdout()), stderr: cmd.ErrOrStderr(), ended: make(chan struct{}), ready: make(chan struct{})}
 	o.ManualAck = true // what comes after the last message wanted stays with the broker
 	o.OnMessage = r.message
 	o.RetryIf = func(err error) bool { return !errors.As(err, new(*client.ConnectError)) && !takenOver(err) }
@@ -193,6 +193,7 @@ func (r *receiver) wait(signals context.Context) error {
 		select {
 		case err := <-subscribed:
 			switch {
+			case errors.Is(err, context.Canceled) || r.c.Err() != nil: // another case here hears of it as well
 			case err != nil:
 				r.leave(r.props.disconnect)
 				return r.failure(err)
@@ -246,23 +247,13 @@ func (r *receiver) subscribe(ctx context.Context) error {
 				fmt.Fprintf(r.stderr, "Warning: %v\n", err)
 			}
 		case err != nil:
-			return r.unlessEnded(err)
+			return err
 		}
 	}
-	if len(r.unsubscribe) > 0 {
-		if _, err := r.c.UnsubscribeWith(ctx, r.props.unsubscribe, r.unsubscribe...); err != nil {
-			return r.unlessEnded(err)
-		}
-	}
-	return nil
-}
-
-// unlessEnded leaves the end of the client or of the command to wait, which
-// hears of it as well.
-func (r *receiver) unlessEnded(err error) error {
-	if errors.Is(err, context.Canceled) || r.c.Err() != nil {
+	if len(r.unsubscribe) == 0 {
 		return nil
 	}
+	_, err := r.c.UnsubscribeWith(ctx, r.props.unsubscribe, r.unsubscribe...)
 	return err
 }
 

@@ -57,7 +57,7 @@ func (t *tlsFlags) config(port int) (*tls.Config, error) {
 	case t.engine != "" || t.enginePassword != "" || t.keyForm != "pem":
 		return nil, errors.New("--tls-engine and --keyform: OpenSSL engines are not supported; use a key in a PEM file: --key")
 	case (t.cert == "") != (t.key == ""):
-		return nil, errors.New("Both --cert and --key must be provided if one of them is set.") //nolint:staticcheck // Mosquitto's words
+		return nil, errors.New("Both --cert and --key must be provided if one of them is set.")
 	case t.off:
 		return nil, nil
 	case t.caFile == "" && t.caPath == "" && !t.useOSCerts && t.cert == "" && port != 8883:
