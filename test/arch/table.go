@@ -82,7 +82,8 @@ var table = []rule{
 	{pkg: "internal/core/router", pure: true,
 		imports: []string{"internal/core/session", "internal/core/retained", "internal/core/subtree", "internal/core/message", "internal/core/outbox", "mqtt", "mqtt/topic"},
 		tests:   []string{"internal/store/..."}},
-	{pkg: "internal/core/session", pure: true, imports: []string{"internal/core/message", "internal/core/outbox", "mqtt", "mqtt/topic"}},
+	// A session bears the id under which subtree knows its subscriptions.
+	{pkg: "internal/core/session", pure: true, imports: []string{"internal/core/subtree", "internal/core/message", "internal/core/outbox", "mqtt", "mqtt/topic"}},
 	{pkg: "internal/core/subtree", pure: true, imports: []string{"internal/core/message", "mqtt", "mqtt/topic"}},
 	{pkg: "internal/core/retained", pure: true, imports: []string{"internal/core/message", "mqtt", "mqtt/topic"},
 		modules: []string{"github.com/tidwall/btree"}},
