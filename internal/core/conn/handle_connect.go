@@ -231,17 +231,21 @@ func (c *Conn) accept(w *router.Worker) {
 	c.setup = nil
 	s, present := w.Bind(c.id, su.clean)
 	c.s, c.will, c.state, c.keepAlive = s, su.will, stateOpen, su.keepAlive
-	s.Attach(session.Link{
+	connack, err := c.connack(su, present)
+	if err != nil { // what a hook wants to tell the client does not fit into a packet
+		c.fail(w, err)
+		return
+	}
+	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
-		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry,
+		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry, Connack: connack,
 	})
 	c.received = uint16(min(s.Figures().Received, 0xFFFF))
-	if su.expiry > 0 {
+	if s.Durable() {
 		b := w.NewBatch()
 		b.PutSession(c.id.ClientID, su.expiry)
 		w.CommitBatch(b, nil, nil, nil)
 	}
-	c.sendConnack(w, su, present)
 	c.sh.connected(c, su, present)
 	c.lastSeen = w.Now
 	c.watch(w.Now)
@@ -251,17 +255,12 @@ func (c *Conn) accept(w *router.Worker) {
 	}
 }
 
-func (c *Conn) sendConnack(w *router.Worker, su *setup, present bool) {
+func (c *Conn) connack(su *setup, present bool) ([]byte, error) {
 	ack := mqtt.Connack{SessionPresent: present && c.version != mqtt.V31} // 3.1 has no such flag
 	if c.version == mqtt.V5 {
 		c.connackProperties(&ack.Props, su)
 	}
-	frame, err := ack.Append(nil, c.version)
-	if err != nil {
-		c.disconnect(w, mqtt.UnspecifiedError, err)
-		return
-	}
-	c.send(w, frame)
+	return ack.Append(nil, c.version)
 }
 
 // connackProperties tells the client what is ours to tell, as Mosquitto does (MQTT 5 §3.2.2.3).

@@ -16,11 +16,12 @@ import (
 // heldStore is a store that answers at once, or holds its batches back until it is told to commit or to fail them, in any
 // order. What it has committed can be looked at: that is what a restart would find.
 type heldStore struct {
-	mu      sync.Mutex
-	hold    bool
-	pending []*heldBatch
-	disk    disk
-	onBatch func() // called when a batch is begun; nil: nothing
+	mu       sync.Mutex
+	hold     bool
+	pending  []*heldBatch
+	disk     disk
+	onBatch  func()               // called when a batch is begun; nil: nothing
+	onCommit func(changes string) // called when one is handed over; nil: nothing
 }
 
 // disk is what has been committed. Sequence numbers order it, not the order of commits (see session.Batch).
@@ -150,6 +151,11 @@ func (b *heldBatch) change(fn func(d *disk), format string, args ...any) {
 
 func (b *heldBatch) Commit(done func(error)) {
 	b.s.mu.Lock()
+	if fn := b.s.onCommit; fn != nil {
+		b.s.mu.Unlock()
+		fn(strings.Join(b.log, ", "))
+		b.s.mu.Lock()
+	}
 	if b.s.hold {
 		b.done = done
 		b.s.pending = append(b.s.pending, b)

@@ -337,12 +337,16 @@ func (s *Session) dequeue(t *Turn, seq uint64) {
 
 func (s *Session) sendPubrel(t *Turn, id uint16) {
 	frame := [4]byte{byte(mqtt.PUBREL)<<4 | 2, 2, byte(id >> 8), byte(id)}
-	ok, wake := s.conn.Out().Append(frame[:])
+	s.sendFrame(t, frame[:])
+}
+
+func (s *Session) sendFrame(t *Turn, frame []byte) {
+	ok, wake := s.conn.Out().Append(frame)
 	if wake {
 		t.Touch(s.conn)
 	}
 	if ok {
 		t.n[MessagesSent]++
-		t.n[BytesSent] += 4
+		t.n[BytesSent] += int64(len(frame))
 	}
 }

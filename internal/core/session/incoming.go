@@ -79,7 +79,7 @@ func (s *Session) unhold(m *message.Message) {
 	}
 }
 
-// Durable reports whether the session outlives its connection.
+// Durable reports whether the store knows the session.
 func (s *Session) Durable() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

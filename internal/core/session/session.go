@@ -105,6 +105,7 @@ type Session struct {
 	maxInflight     uint16
 	v5              bool
 	ended           bool
+	stored          bool // it had an expiry interval above 0 once, so that the store knows it
 	drainAsked      bool // the connection has been asked to tell when its outbox is empty
 	replays         []*Replay
 	dropped         uint32
@@ -130,15 +131,18 @@ type Link struct {
 	ReceiveMaximum uint16 // client's; 0: not given
 	TopicAliasMax  uint16 // client's
 	Expiry         uint32 // session expiry interval, seconds
+	Connack        []byte // goes first [MQTT-3.2.0-1]: other loops may deliver as soon as there is a connection
 }
 
-// Attach gives the session a connection. Nothing is sent before Pump, so that CONNACK goes first. It returns the new
-// connection's epoch.
-func (s *Session) Attach(l Link) (epoch uint32) {
+// Attach gives the session a connection and sends CONNACK on it. What waits for the client follows with Pump. It returns
+// the new connection's epoch.
+func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.id.Store(l.ID)
 	s.conn, s.v5, s.expiry, s.drainAsked = l.Conn, l.V5, l.Expiry, false
+	s.stored = s.stored || l.Expiry > 0
+	s.sendFrame(t, l.Connack)
 	s.epoch++
 	s.maxPacket = l.MaxPacket
 	if s.maxPacket == 0 {
@@ -236,11 +240,12 @@ func (s *Session) Expiry() uint32 {
 func (s *Session) SetExpiry(seconds uint32) {
 	s.mu.Lock()
 	s.expiry = seconds
+	s.stored = s.stored || seconds > 0
 	s.mu.Unlock()
 }
 
-// durable sessions outlive their connection, so that what they wait for is stored.
-func (s *Session) durable() bool { return s.expiry > 0 }
+// durable sessions outlive, or once outlived, their connection: the store knows them until they end.
+func (s *Session) durable() bool { return s.stored }
 
 // Figures of a session, for logs and $SYS.
 type Figures struct {

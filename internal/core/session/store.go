@@ -9,7 +9,8 @@ import (
 // Commit; it is not used afterwards. Sequence numbers, not the order of commits, order what is stored: a store keeps, per
 // retained topic, the highest sequence it has been given.
 type Batch interface {
-	// PutSession records that a session exists, with its expiry interval in seconds.
+	// PutSession records that a session exists, with its expiry interval in seconds; 0: it ends with its connection, so a
+	// restart does not bring it back.
 	PutSession(clientID string, expiry uint32)
 	// DeleteSession removes a session with its subscriptions, queue and packet ids.
 	DeleteSession(clientID string)
@@ -19,7 +20,9 @@ type Batch interface {
 	Enqueue(clientID string, seq uint64, m *message.Message, g *Grant, retain bool)
 	// Release records that PUBREC was received for an outgoing QoS 2 message (MQTT 5 §4.3.3).
 	Release(clientID string, seq uint64)
-	// Dequeue removes a message whose delivery is complete, or was given up.
+	// Dequeue removes a message whose delivery is complete, or was given up. It may be handed over before the Enqueue of
+	// that message: a quick client acknowledges while the publisher's loop has not come to its Commit. A store that
+	// meets it first remembers it until then.
 	Dequeue(clientID string, seq uint64)
 	// PutReceived keeps an incoming QoS 2 message that has not been released; m nil: it was refused, only its id counts.
 	PutReceived(clientID string, packetID uint16, m *message.Message)
