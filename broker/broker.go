@@ -60,7 +60,7 @@ func New(o Options) (*Broker, error) {
 	}
 	o.complete()
 	b := &Broker{o: o, started: time.Now(), stop: make(chan struct{})}
-	b.drops.log = o.Logger
+	b.drops.log, b.drops.ticks = o.Logger, reportEvery // the first loss is told at once
 	budget := new(outbox.Budget)
 	// The router comes first: the loops call it from their start.
 	b.router = router.New(router.Options{
@@ -89,6 +89,7 @@ func New(o Options) (*Broker, error) {
 	b.layers = listener.NewLayers(engine, budget)
 	b.shared = conn.NewShared(&conn.Shared{
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
+		Addresses: listener.Addresses,
 	}, engine.Loops())
 	b.ticker.Add(1)
 	go b.tick()

@@ -108,7 +108,9 @@ func publish5(topic string, qos byte, id int, props, payload []byte) []byte {
 }
 
 // subscribe encodes a SUBSCRIBE of MQTT 3, subscribe5 one of MQTT 5.
-func subscribe(id int, qos byte, filters ...string) []byte { return subscribeWith(nil, id, qos, filters) }
+func subscribe(id int, qos byte, filters ...string) []byte {
+	return subscribeWith(nil, id, qos, filters)
+}
 
 func subscribe5(id int, qos byte, filters ...string) []byte {
 	return subscribeWith(properties(), id, qos, filters)

@@ -70,16 +70,23 @@ type Shared struct {
 	Authenticator Authenticator // nil: everybody may connect
 	Enhanced      Enhanced      // nil: no enhanced authentication
 	Log           *slog.Logger
-	scratch       []scratch // per loop
-	opening       atomic.Int64
-	open          atomic.Int64
-	paused        pausedConns
+	// Addresses gives the addresses of a transport's two ends, as words.
+	Addresses func(t Transport) (peer, local string)
+	scratch   []scratch // per loop
+	opening   atomic.Int64
+	open      atomic.Int64
+	paused    pausedConns
 }
 
 // NewShared completes s for a number of loops.
 func NewShared(s *Shared, loops int) *Shared {
 	s.scratch = make([]scratch, loops)
 	return s
+}
+
+func (c *Conn) peer() string {
+	peer, _ := c.sh.Addresses(c.t)
+	return peer
 }
 
 // Open is how many connections there are.
@@ -112,7 +119,7 @@ func (sh *Shared) Tick() {
 	for _, c := range conns {
 		c.t.Post(func(int, int64) {
 			c.throttled = false
-			c.t.Resume()
+			c.goOn()
 		})
 	}
 }

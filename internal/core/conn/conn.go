@@ -2,7 +2,8 @@
 // the router and appends frames to an outbox. It does no I/O and starts no goroutine.
 //
 // The files: config.go (what connections of a broker share), conn.go (the machine and its clock), handle_*.go (a file per
-// packet), acks.go (acknowledgements in order), leave.go (how a connection ends), hooks.go (what the embedding program may decide).
+// packet), acks.go (acknowledgements in order), holdback.go (clients that do not read), leave.go (how a connection ends),
+// hooks.go (what the embedding program may decide).
 package conn
 
 import (
@@ -23,9 +24,6 @@ type Transport interface {
 	Pause()
 	Resume()
 	SetDeadline(at int64)
-	// Peer and Local are the addresses of the two ends, made on demand.
-	Peer() string
-	Local() string
 }
 
 type state uint8
@@ -46,12 +44,11 @@ type Conn struct {
 	s  *session.Session // nil before CONNACK
 	id *message.Identity
 
-	acks      *acks    // acknowledgements that wait; nil: none ever did
-	aliases   [][]byte // topic aliases set by the client, by number less one
+	acks      *acks     // acknowledgements that wait; nil: none ever did
+	aliases   *[][]byte // topic aliases set by the client, by number less one; nil: none was
 	will      *router.Will
 	setup     *setup    // what CONNECT asked for, until CONNACK
-	exchange  Exchange  // enhanced authentication
-	method    []byte    // its method
+	enhanced  *enhanced // enhanced authentication; nil: none
 	evicted   *eviction // who wants the client id
 	lastSeen  int64     // when the last whole packet came
 	partial   int64     // since when a packet is incomplete; 0: none is
@@ -65,10 +62,11 @@ type Conn struct {
 	quiet     bool // Request Problem Information was 0: no reason strings (MQTT 5 §3.1.2.11.7)
 	claimed   bool
 	left      bool
-	reauth    bool // the exchange waits for the client's next AUTH
 	replaying bool
-	throttled bool
+	throttled bool // not read before the next tick: memory is short
+	unread    bool // not read before the outbox is empty; see holdBack
 	opening   bool // counted among those without CONNECT
+	told      bool // the log has the client's not reading
 }
 
 // eviction is the wish of another connection to have the client id.
@@ -111,7 +109,7 @@ func (c *Conn) Opened(_ int, now int64) {
 // Data takes what has been read; see netloop.Handler.
 func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 	w := c.sh.Router.Worker(loop, now)
-	for n < len(p) && c.state != stateWaiting {
+	for n < len(p) && c.state != stateWaiting && !c.unread {
 		if c.state == stateClosed {
 			return len(p), 0, false
 		}
@@ -140,12 +138,13 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 			c.protocolError(w, err)
 			return len(p), 0, false
 		}
+		c.holdBack(w)
 	}
 	w.Count(session.BytesReceived, n)
 	if c.state == stateClosed {
 		return len(p), 0, false
 	}
-	c.incomplete(now, len(p)-n, again || c.state == stateWaiting)
+	c.incomplete(now, len(p)-n, again || c.state == stateWaiting || c.unread)
 	return n, need, again
 }
 
@@ -218,7 +217,11 @@ func (c *Conn) Deadline(loop int, now int64) {
 		return
 	}
 	if c.keepAlive > 0 && now-c.lastSeen >= c.keepAliveTime() {
-		c.disconnect(w, mqtt.KeepAliveTimeout, ErrKeepAlive)
+		why := ErrKeepAlive
+		if c.unread {
+			why = ErrUnread
+		}
+		c.disconnect(w, mqtt.KeepAliveTimeout, why)
 		return
 	}
 	c.watch(now)
@@ -232,6 +235,10 @@ func (c *Conn) Drained(loop int, now int64) {
 	w := c.sh.Router.Worker(loop, now)
 	c.s.Drained()
 	c.proceedSending(w)
+	if c.unread {
+		c.unread = false
+		c.goOn()
+	}
 }
 
 // proceedSending sends what waits for room: the queue first, then retained messages.
@@ -270,7 +277,7 @@ func (c *Conn) handle(w *router.Worker, f mqtt.Frame) error {
 		return c.handleConnect(w, f)
 	case stateAuth:
 		if f.Type != mqtt.AUTH && f.Type != mqtt.DISCONNECT {
-			return violation(f.Type, "only AUTH may come before CONNACK", "MQTT-4.12.0-1")
+			return violation(f.Type, "only AUTH may come before CONNACK", "MQTT-3.1.2-30")
 		}
 	}
 	switch f.Type {

@@ -1,0 +1,56 @@
+package conn
+
+import (
+	"errors"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+)
+
+// What a client sends has answers. One that never reads them must not make them pile up: it is not read itself until it
+// has taken what waits for it. Publishes to it do not count: those have limits of their own, and a client that only
+// receives slowly goes on being read (DESIGN section 5).
+
+const (
+	// maxPlaces is how many answers may wait for the store or for slow receivers.
+	maxPlaces = 8192
+	// maxReplays is how many subscriptions may wait for their retained messages.
+	maxReplays = 1024
+	// heldWhenShort is how many bytes may wait for a client when the memory of all is used up.
+	heldWhenShort = 16 << 10
+)
+
+// ErrUnread ends a connection whose keep alive has passed while its client did not read.
+var ErrUnread = errors.New("the client does not read what it is sent")
+
+// holdBack stops reading when too much waits for the client. It is looked at after each packet.
+func (c *Conn) holdBack(w *router.Worker) {
+	if c.state != stateOpen || c.unread {
+		return
+	}
+	limits := c.sh.Router.Limits()
+	if c.waiting() && len(c.acks.queue) > maxPlaces && !c.throttled {
+		c.throttled = true
+		c.sh.throttle(c)
+	}
+	// The outbox takes publishes until it holds OutboxBytes and one more; the rest are answers.
+	n := c.t.Out().Bytes()
+	if n <= 2*limits.OutboxBytes+c.sh.MaxPacket && len(c.s.Replays()) <= maxReplays &&
+		(n <= heldWhenShort || !limits.OverMemory()) {
+		return
+	}
+	c.unread = true
+	c.t.Pause()
+	c.t.WantDrained()
+	if !c.told {
+		c.told = true
+		c.sh.Log.Warn("the client does not read what it is sent; it is not read until it does",
+			"client", c.id.ClientID, "waiting", n)
+	}
+}
+
+// goOn reads on, unless there is another reason not to.
+func (c *Conn) goOn() {
+	if !c.unread && !c.throttled && c.state == stateOpen {
+		c.t.Resume()
+	}
+}
