@@ -57,7 +57,8 @@ func newWorld(t testing.TB, s *settings) *world {
 		MatchCache: s.matchCache, MaxClients: s.maxClients,
 	})
 	w.shared = conn.NewShared(&conn.Shared{
-		Config: s.conn, Router: w.router, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Addresses: func(conn.Transport) (string, string) { return "peer", "local" },
+		Config:    s.conn, Router: w.router, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}, s.loops)
 	return w
 }
@@ -341,8 +342,6 @@ func (t *transport) Resume() {
 }
 
 func (t *transport) SetDeadline(at int64) { t.deadline = at }
-func (t *transport) Peer() string         { return "peer" }
-func (t *transport) Local() string        { return "local" }
 
 // client is the far end of a transport: it sends packets written as text and reads the broker's as text.
 type client struct {

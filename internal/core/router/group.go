@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
@@ -19,8 +18,8 @@ type Group struct {
 
 	mu      sync.Mutex
 	members []groupMember
-	turn    int                // whose turn it is
-	queue   []*message.Message // what no member could take; QoS 1 and 2 only
+	turn    int              // whose turn it is
+	queue   []session.Shared // what no member could take; QoS 1 and 2 only
 	gone    bool
 }
 
@@ -95,8 +94,9 @@ func (gs *groups) leave(w *Worker, k groupKey, s *session.Session) (g *Group, ex
 	if len(g.members) == 0 {
 		g.gone = true
 		w.CountDrop(session.DropSessionEnded, len(g.queue))
-		for range g.queue {
+		for _, sh := range g.queue {
 			g.pop(w)
+			w.dequeue(sh)
 		}
 		w.r.shared.Unsubscribe(g.filter, g.id)
 		gs.table.remove(g.id)
@@ -124,37 +124,54 @@ func (g *Group) index(s *session.Session) int {
 }
 
 // offer gives a message to the next member that can take it at once. With none, QoS 1 and 2 wait in the group's own
-// queue, from which whoever has room first takes them. false: the group is no more.
-func (g *Group) offer(w *Worker, p *session.Publication) bool {
+// queue, from which whoever has room first takes them. from is the leaver it comes from, if any. false: the group is no
+// more.
+func (g *Group) offer(w *Worker, p *session.Publication, from session.Shared) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {
 		return false
 	}
-	if len(g.queue) == 0 && g.give(w, p) {
-		return true
+	if len(g.queue) == 0 {
+		if g.give(w, p, from) {
+			return true
+		}
+		// From here on a member that gets room looks into the queue; one that got it just before is asked again.
+		g.all.backlog.Add(1)
+		if g.give(w, p, from) {
+			g.all.backlog.Add(-1)
+			return true
+		}
+		defer g.all.backlog.Add(-1)
 	}
 	if p.M.QoS == 0 || !slices.ContainsFunc(g.members, func(m groupMember) bool { return m.grant.QoS > 0 }) {
-		w.CountDrop(session.DropOutboxFull, 1)
-		return true
+		return g.drop(w, p, from, session.DropOutboxFull)
 	}
 	l := w.r.o.Limits
 	switch {
 	case l.MaxQueued > 0 && len(g.queue) >= l.MaxQueued:
-		w.CountDrop(session.DropQueueFull, 1)
+		return g.drop(w, p, from, session.DropQueueFull)
 	case l.OverMemory():
-		w.CountDrop(session.DropMemory, 1)
+		return g.drop(w, p, from, session.DropMemory)
 	default:
 		m := p.Own()
 		l.Queued.Add(m.Hold())
-		g.queue = append(g.queue, m)
+		from.M = m
+		g.queue = append(g.queue, from)
 		g.all.backlog.Add(1)
 	}
 	return true
 }
 
-// give tries the members once, in turn.
-func (g *Group) give(w *Worker, p *session.Publication) bool {
+func (g *Group) drop(w *Worker, p *session.Publication, from session.Shared, reason session.Drop) bool {
+	w.CountDrop(reason, 1)
+	w.dequeueWith(p, from)
+	return true
+}
+
+// give tries the members once, in turn. What is stored for a leaver goes from its queue in the batch that puts it into the
+// other's.
+func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) bool {
 	for i := range g.members {
 		at := (g.turn + i) % len(g.members)
 		m := &g.members[at]
@@ -163,6 +180,7 @@ func (g *Group) give(w *Worker, p *session.Publication) bool {
 		}
 		if o := m.s.DeliverShared(&w.Turn, p, &m.grant, g); o == session.Delivered || o == session.Dropped {
 			g.turn = (at + 1) % len(g.members)
+			w.dequeueWith(p, from)
 			return true
 		}
 	}
@@ -177,15 +195,14 @@ func (g *Group) drain(w *Worker) {
 			g.mu.Unlock()
 			return
 		}
-		m := g.queue[0]
-		if m.Expired(w.Now) {
+		first := g.queue[0]
+		w.pub.Start(first.M, w.Now)
+		if first.M.Expired(w.Now) {
 			w.CountDrop(session.DropExpired, 1)
-		} else {
-			w.pub.Start(m, w.Now)
-			if !g.give(w, &w.pub) {
-				g.mu.Unlock()
-				return
-			}
+			w.dequeueWith(&w.pub, first)
+		} else if !g.give(w, &w.pub, first) {
+			g.mu.Unlock()
+			return
 		}
 		g.pop(w)
 		g.mu.Unlock()
@@ -194,10 +211,27 @@ func (g *Group) drain(w *Worker) {
 }
 
 func (g *Group) pop(w *Worker) {
-	w.r.o.Limits.Queued.Add(-g.queue[0].Unhold())
-	g.queue[0] = nil
+	w.r.o.Limits.Queued.Add(-g.queue[0].M.Unhold())
+	g.queue[0] = session.Shared{}
 	g.queue = g.queue[1:]
 	g.all.backlog.Add(-1)
+}
+
+// dequeueWith removes a leaver's message from its queue, in the batch that gives it to another.
+func (w *Worker) dequeueWith(p *session.Publication, sh session.Shared) {
+	if sh.Owner != "" {
+		p.Store(&w.Turn).Dequeue(sh.Owner, sh.Seq)
+	}
+}
+
+// dequeue removes from the store what no member can have any more.
+func (w *Worker) dequeue(sh session.Shared) {
+	if sh.Owner == "" {
+		return
+	}
+	b := w.NewBatch()
+	b.Dequeue(sh.Owner, sh.Seq)
+	w.CommitBatch(b, nil, nil, nil)
 }
 
 // redistribute finds other members for what a leaver has not finished.
@@ -205,8 +239,9 @@ func (w *Worker) redistribute(left []session.Shared) {
 	for _, sh := range left {
 		g := sh.Group.(*Group)
 		w.pub.Start(sh.M, w.Now)
-		if !g.offer(w, &w.pub) {
+		if !g.offer(w, &w.pub, sh) {
 			w.CountDrop(session.DropSessionEnded, 1)
+			w.dequeueWith(&w.pub, sh)
 		}
 		w.Commit(nil, nil)
 	}

@@ -30,7 +30,7 @@ func (w *Worker) PublishWith(m *message.Message, batch session.Batch) (matched i
 		w.Relieve()
 	}
 	for _, g := range rt.groups {
-		if g.offer(w, p) {
+		if g.offer(w, p, session.Shared{}) {
 			matched++
 		}
 	}

@@ -38,7 +38,11 @@ func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group any) Ou
 	if s.ended {
 		return Ended
 	}
-	if s.conn == nil || s.congested() || s.out != nil && (s.out.waiting > 0 || !s.windowOpen()) && min(p.M.QoS, g.QoS) > 0 {
+	if s.conn != nil && s.congested() {
+		s.askDrain() // then Pump comes, and looks into the group's queue
+		return Unavailable
+	}
+	if s.conn == nil || s.out != nil && (s.out.waiting > 0 || !s.windowOpen()) && min(p.M.QoS, g.QoS) > 0 {
 		return Unavailable
 	}
 	return s.deliver(t, p, g, p.M.Retain && g.RAP, group)

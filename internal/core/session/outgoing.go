@@ -226,10 +226,14 @@ func (s *Session) ReleaseWaiters(t *Turn) {
 type Shared struct {
 	Group any
 	M     *message.Message
+	// Owner is the client whose queue the message is stored in, under Seq; "": in none. Whoever takes it over dequeues it.
+	Owner string
+	Seq   uint64
 }
 
-// takeShared removes the messages of shared group (nil: of all) that another member may have: QoS 1 not acknowledged and
-// QoS 2 never sent. QoS 2 that has begun stays with its member [MQTT-4.8.2-5].
+// takeShared removes the messages of shared group (nil: of all) that another member may have: those never sent, and, of a
+// member that has gone, QoS 1 not acknowledged. QoS 2 that has begun stays with its member [MQTT-4.8.2-5], and one that
+// only unsubscribes completes QoS 1 too [MQTT-3.10.4-3].
 func (s *Session) takeShared(group any) (out []Shared) {
 	o := s.out
 	if o == nil || o.n == 0 {
@@ -244,9 +248,17 @@ func (s *Session) takeShared(group any) (out []Shared) {
 		if e.shared == nil || e.m == nil || group != nil && e.shared != group {
 			continue
 		}
-		if e.state == stateQueued || e.state == stateGated || e.state == stateSent && e.qos == 1 {
-			out = append(out, Shared{e.shared, e.m})
+		if e.state == stateQueued || e.state == stateGated || e.state == stateSent && e.qos == 1 && group == nil {
+			sh := Shared{Group: e.shared, M: e.m}
+			if s.durable() {
+				sh.Owner, sh.Seq = s.ID().ClientID, seq
+			}
+			out = append(out, sh)
 			o.finish(i, s.limits)
+			continue
+		}
+		if group != nil {
+			e.shared = nil // from now on a message like any other
 		}
 	}
 	return out
