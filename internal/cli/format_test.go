@@ -201,3 +201,33 @@ func TestFormatAsMosquitto(t *testing.T) {
 		t.Errorf("JSON: ours %v, mosquitto_sub %v", b, a)
 	}
 }
+
+// TestWatch checks that each topic keeps its line of the terminal.
+func TestWatch(t *testing.T) {
+	show, err := (&sub{watch: true, verbose: true}).printer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	for _, m := range []client.Message{{Topic: "a", Payload: []byte("1")}, {Topic: "b", Payload: []byte("2")}, {Topic: "a", Payload: []byte("3")}} {
+		if err := show(&b, &m, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "\x1b[2;1H\x1b[2Ka 1\n\x1b[3;1H" + "\x1b[3;1H\x1b[2Kb 2\n\x1b[4;1H" + "\x1b[2;1H\x1b[2Ka 3\n\x1b[4;1H"
+	if b.String() != want {
+		t.Errorf("%q, want %q", b.String(), want)
+	}
+}
+
+// TestMessageRate checks the count of each second.
+func TestMessageRate(t *testing.T) {
+	var b bytes.Buffer
+	var c rateCounter
+	for _, ms := range []int{0, 10, 20, 900, 1000, 3000, 3001, 4000} {
+		c.add(noon.Truncate(time.Second).Add(time.Duration(ms)*time.Millisecond), &b)
+	}
+	if b.String() != "4\n1\n2\n" {
+		t.Errorf("%q", b.String())
+	}
+}
