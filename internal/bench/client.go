@@ -22,23 +22,26 @@ const (
 
 // client is one MQTT connection of the generator, as netloop drives it. It belongs to its shard.
 type client struct {
-	shard   *shard
-	conn    netloop.Conn
-	pub     *publisher // nil: it only subscribes
-	id      string
-	filters []string
-	qos     int // of the subscriptions
-	stage   stage
-	keep    bool // the session outlives the connection
-	once    bool // connect, subscribe, disconnect
-	quiet   bool // count what arrives, but take no latency: it says nothing
-	pid     uint16
-	begun   int64        // when it was dialled
-	ready   func()       // once it has connected and subscribed
-	closed  func(error)  // nil: the run fails
-	suback  func(n int)  // after the first
-	skip    int          // bytes of a large packet still to come
-	large   pendingStamp // of that packet
+	shard          *shard
+	conn           netloop.Conn
+	pub            *publisher // nil: it only subscribes
+	id             string
+	filters        []string
+	qos            int // of the subscriptions
+	stage          stage
+	keep           bool // the session outlives the connection
+	once           bool // connect, subscribe, disconnect
+	quiet          bool // what arrives is old: it is counted apart and has no latency
+	pid            uint16
+	receiveMaximum int           // QoS 1 and 2: messages that the broker allows under way
+	begun          int64         // when it was dialled
+	ready          func()        // once it has connected and subscribed
+	closed         func(error)   // nil: the run fails
+	acked          func()        // QoS 1 and 2: a publish is complete; nil: that of pub
+	came           func(n int64) // quiet: so many messages
+	next           int           // filters subscribed to
+	skip           int           // bytes of a large packet still to come
+	large          pendingStamp  // of that packet
 }
 
 type pendingStamp struct {
@@ -185,9 +188,12 @@ func (c *client) packet(got *arrivals, first byte, body []byte, now int64) {
 		}
 		c.arrived(got, m)
 	case mqtt.PUBACK, mqtt.PUBCOMP:
-		if p := c.pub; p != nil {
+		c.shard.counters.acked++
+		switch p := c.pub; {
+		case c.acked != nil:
+			c.acked()
+		case p != nil:
 			p.acked++
-			c.shard.counters.acked++
 			c.shard.touch(p)
 		}
 	case mqtt.PUBREC:
@@ -284,12 +290,16 @@ func (got *arrivals) settle(c *client) {
 		return
 	}
 	s := c.shard
-	s.counters.delivered += got.count
-	if !c.quiet {
-		record(s.hist.latency, got.now-got.at, got.count)
-	}
-	p := s.run.pubs[got.publisher]
-	p.copies.Add(got.count)
-	s.touch(p)
+	n := got.count
 	got.count = 0
+	if c.quiet {
+		s.counters.quiet += n
+		c.came(n)
+		return
+	}
+	s.counters.delivered += n
+	record(s.hist.latency, got.now-got.at, n)
+	p := s.run.pubs[got.publisher]
+	p.copies.Add(n)
+	s.touch(p)
 }

@@ -28,7 +28,7 @@ func (r *run) connect(ctx context.Context, report *Report) error {
 			} else {
 				s.counters.failed++
 				if failures++; failures > maxFailures {
-					r.fail(fmt.Errorf("bench: %s could not connect and subscribe %d times in a row: %w", c.id, failures, err))
+					r.fail(fmt.Errorf("bench: %s could not connect and subscribe %d times in a row (out of ports? see --sources): %w", c.id, failures, err))
 					return
 				}
 			}

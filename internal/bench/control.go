@@ -16,9 +16,6 @@ func (c *client) control(f mqtt.Frame, now int64) {
 		c.subacked(f)
 	case mqtt.UNSUBACK:
 		c.shard.counters.unsubacks++
-		if c.suback != nil {
-			c.suback(0)
-		}
 	case mqtt.PINGRESP:
 	case mqtt.DISCONNECT:
 		var d mqtt.Disconnect
@@ -45,19 +42,30 @@ func (c *client) connack(f mqtt.Frame, now int64) {
 		c.refuse(fmt.Errorf("the broker refused the connection: %v", code))
 		return
 	}
+	c.receiveMaximum = receiveMaximum
 	if c.pub != nil {
 		c.pub.limit = int64(receiveMaximum)
 	}
 	if c.shard.run.o.KeepAlive > 0 && !c.once {
 		c.conn.SetDeadline(now + c.pingInterval())
 	}
-	if len(c.filters) == 0 {
+	c.stage, c.next = subscribing, 0
+	c.advance()
+}
+
+// advance subscribes to the next filters, and when there are none the client is ready.
+func (c *client) advance() {
+	rest := c.filters[c.next:]
+	if len(rest) == 0 {
 		c.serve()
 		return
 	}
-	c.stage = subscribing
-	c.subscribe(c.filters...)
+	rest = rest[:min(len(rest), filtersPerPacket)]
+	c.next += len(rest)
+	c.subscribe(rest...)
 }
+
+const filtersPerPacket = 50
 
 // subscribe sends one SUBSCRIBE.
 func (c *client) subscribe(filters ...string) {
@@ -102,10 +110,7 @@ func (c *client) subacked(f mqtt.Frame) {
 	}
 	c.shard.counters.subacks += int64(len(s.Codes))
 	if c.stage == subscribing {
-		c.serve()
-	}
-	if c.suback != nil {
-		c.suback(len(s.Codes))
+		c.advance()
 	}
 }
 

@@ -12,15 +12,17 @@ import (
 // minPause bounds how often an open loop wakes up. What is due within it goes out together, at most so late.
 const minPause = 50 * time.Microsecond
 
-// pacer wakes a shard when a message is due. It is a timerfd that the shard's loop watches like a connection: a goroutine
+// pacer calls a function of a shard when that is due. It is a timerfd that the shard's loop watches like a connection: a goroutine
 // that sleeps would be woken up to a millisecond late, and would have to wake the loop in turn. It belongs to the loop.
 type pacer struct {
 	shard *shard
+	tick  func() (next int64, more bool)
 	fd    int // set here; the loop reads from its own duplicate
 	conn  netloop.Conn
 }
 
-func (p *pacer) start(s *shard) error {
+// start has tick called now and then when it says: next is in nanoseconds of the run.
+func (p *pacer) start(s *shard, tick func() (next int64, more bool)) error {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		return os.NewSyscallError("timerfd_create", err)
@@ -30,7 +32,7 @@ func (p *pacer) start(s *shard) error {
 		_ = unix.Close(fd)
 		return os.NewSyscallError("dup", err)
 	}
-	p.shard, p.fd = s, fd
+	p.shard, p.fd, p.tick = s, fd, tick
 	p.conn, err = s.engine.Adopt(&socket{fd: watched}, func(netloop.Conn) netloop.Handler { return (*alarm)(p) })
 	if err != nil {
 		_ = unix.Close(fd)
@@ -57,8 +59,8 @@ func (a *alarm) Data(_ int, _ int64, p []byte) (n, need int, again bool) {
 }
 
 func (a *alarm) pace() {
-	next := a.shard.pace()
-	if !a.shard.running {
+	next, more := a.tick()
+	if !more {
 		return
 	}
 	in := max(time.Duration(next-a.shard.run.now()), minPause)

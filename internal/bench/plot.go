@@ -55,7 +55,7 @@ func (rep *Report) Plot(w io.Writer) error {
 	o := &rep.Options
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", plotWidth, plotHeight)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="%d" y="20" font-size="14">%s</text>`+"\n", plotLeft,
-		html.EscapeString(fmt.Sprintf("Latency: %s, %d clients, QoS %d, %d bytes, %s", o.Scenario, o.Clients, o.QoS, o.Payload, o.loop())))
+		html.EscapeString("Latency: "+o.describe()))
 	for e := from; e <= to; e++ {
 		at := y(math.Pow(10, e))
 		fmt.Fprintf(&b, `<path d="M%d %.1fH%d" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",

@@ -5,7 +5,7 @@ import "sync/atomic"
 // publisher sends one client's messages. Its fields belong to the client's shard, except copies and waiting.
 type publisher struct {
 	client  *client
-	batch   *batch
+	batch   *batch // nil: somebody else sends its messages
 	qos     int
 	open    bool // open loop: the timetable says when
 	win     window
@@ -35,7 +35,7 @@ func (p *publisher) room() int64 {
 // pump sends as much as there is room for.
 func (p *publisher) pump() {
 	s, n := p.client.shard, int64(p.batch.count)
-	if !s.running || p.client.conn == nil {
+	if !s.running || p.batch == nil || p.client.conn == nil {
 		return
 	}
 	if p.open {

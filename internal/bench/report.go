@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -36,6 +37,9 @@ type Report struct {
 	Limit       Limit      `json:"limit"`
 	Connect     *Rounds    `json:"connect,omitempty"`
 	Idle        *IdleCost  `json:"idle,omitempty"`
+	Retained    *Replays   `json:"retained,omitempty"`
+	Subscribe   *Churned   `json:"subscribe,omitempty"`
+	Alone       *Alone     `json:"alone,omitempty"`
 	Intervals   []Interval `json:"intervals,omitempty"`
 }
 
@@ -75,6 +79,7 @@ const (
 	LimitGenerator Limit = "generator" // its loops were busy all the time, and the broker was not
 	LimitMachine   Limit = "machine"   // all cores were busy
 	LimitBroker    Limit = "broker"
+	LimitLate      Limit = "late" // the generator could not keep its timetable
 )
 
 var limitTexts = map[Limit]string{
@@ -82,6 +87,7 @@ var limitTexts = map[Limit]string{
 	LimitMachine:   "All cores were busy, the generator's and the broker's: compare CPU time per message, not throughput.",
 	LimitRate:      "The rate was given; CPU time per message and latency are the figures that count.",
 	LimitBroker:    "The broker was the limit.",
+	LimitLate:      "The generator was late to send, for want of CPU time, and latencies include that: do not hold them against the broker.",
 }
 
 // Rounds is the result of the scenario connect.
@@ -185,21 +191,16 @@ func (rep *Report) limit() Limit {
 	busy := rep.Generator.Busy
 	own := busy * float64(rep.Options.Loops)
 	late := rep.Generator.Lag.P99 > 2000 // µs
-	if rep.Options.Rate > 0 && rep.SentRate > 0.99*rep.Options.Rate && !late {
-		return LimitRate
-	}
-	if rep.Broker == nil {
-		if busy >= full || late {
-			return LimitGenerator
-		}
-		return LimitUnknown
-	}
 	switch {
-	case own+rep.Broker.Cores >= full*float64(rep.Machine.CPUs):
+	case late:
+		return LimitLate
+	case rep.Options.Rate > 0 && rep.SentRate > 0.99*rep.Options.Rate:
+		return LimitRate
+	case rep.Broker != nil && own+rep.Broker.Cores >= full*float64(rep.Machine.CPUs):
 		return LimitMachine
-	case busy >= full || late:
+	case busy >= full:
 		return LimitGenerator
-	case rep.Broker.Cores >= full:
+	case rep.Broker != nil && rep.Broker.Cores >= full:
 		return LimitBroker
 	}
 	return LimitUnknown
@@ -210,13 +211,22 @@ func (rep *Report) Write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	o := &rep.Options
-	row("scenario", "%s, %d clients, QoS %d, %d bytes, %d per write, %s", o.Scenario, o.Clients, o.QoS, o.Payload, o.Burst, o.loop())
+	row("scenario", "%s", o.describe())
 	row("measured", "%.1f s after %v of warm-up, %d connections", rep.Seconds, o.Warmup, rep.Connections)
 	if rep.Connect != nil {
 		rep.Connect.rows(row)
 	}
 	if rep.Idle != nil {
 		rep.Idle.rows(row, rep.Broker != nil)
+	}
+	if rep.Retained != nil {
+		rep.Retained.rows(row, rep.Broker != nil)
+	}
+	if rep.Subscribe != nil {
+		rep.Subscribe.rows(row, rep.Broker != nil)
+	}
+	if a := rep.Alone; a != nil {
+		row("the pair alone", "%s/s  p50 %s  p99 %s  max %s", thousands(a.Rate), micros(a.Latency.P50), micros(a.Latency.P99), micros(a.Latency.Max))
 	}
 	if rep.Sent > 0 {
 		row("sent", "%s/s", thousands(rep.SentRate))
@@ -241,6 +251,27 @@ func (rep *Report) Write(w io.Writer) error {
 		row("limit", "%s", text)
 	}
 	return t.Flush()
+}
+
+// describe is the load in words.
+func (o *Options) describe() string {
+	switch o.Scenario {
+	case Connect:
+		return fmt.Sprintf("connect, %d clients at a time", o.Parallel)
+	case Idle:
+		return fmt.Sprintf("idle, %d connections", o.Clients)
+	case Mixed:
+		return fmt.Sprintf("mixed, %d publishers, %d bytes and more, %s", o.Clients, o.Payload, o.loop())
+	case Retained:
+		return fmt.Sprintf("retained, %d topics, QoS %d, %d bytes, a pair with %s", o.Clients, o.QoS, o.Payload, o.loop())
+	case Subscribe:
+		return fmt.Sprintf("subscribe, %d clients, a pair with QoS %d, %d bytes, %s", o.Clients, o.QoS, o.Payload, o.loop())
+	}
+	clients := fmt.Sprintf("%s, %d clients", o.Scenario, o.Clients)
+	if o.Group > 0 {
+		clients += fmt.Sprintf(" to a group of %d", o.Group)
+	}
+	return fmt.Sprintf("%s, QoS %d, %d bytes, %d per write, %s", clients, o.QoS, o.Payload, o.Burst, o.loop())
 }
 
 func (o *Options) loop() string {
@@ -286,11 +317,11 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
 
 // thousands writes a number with separators, and with decimals if it is small.
 func thousands(f float64) string {
-	if f < 100 {
+	if math.Abs(f) < 100 {
 		return fmt.Sprintf("%.1f", f)
 	}
 	s := fmt.Sprintf("%.0f", f)
-	for i := len(s) - 3; i > 0; i -= 3 {
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
 	return s

@@ -13,12 +13,13 @@ import (
 
 // run is one measurement.
 type run struct {
-	o      Options
-	id     uint32
-	start  time.Time
-	target netip.AddrPort
-	shards []*shard
-	pubs   []*publisher // by the number in their stamps; complete before the first message
+	o       Options
+	id      uint32
+	start   time.Time
+	target  netip.AddrPort
+	shards  []*shard
+	pubs    []*publisher // by the number in their stamps; complete before the first message
+	senders int          // publishers that send by themselves
 
 	mu      sync.Mutex
 	failure error
@@ -29,6 +30,7 @@ type run struct {
 	intervals []Interval
 	peak      int64 // largest resident size of the broker seen
 	dialled   uint32
+	unwatch   func() // ends watchStalls
 }
 
 // Run does what o says and reports. It returns early when ctx ends.
@@ -64,8 +66,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 
 func (r *run) scenario(ctx context.Context, report *Report) error {
 	switch r.o.Scenario {
-	case Pairs, Fanout, Fanin:
+	case Pairs, Fanout, Fanin, Mixed:
 		return r.traffic(ctx, report)
+	case Retained:
+		return r.retained(ctx, report)
+	case Subscribe:
+		return r.subscribe(ctx, report)
 	case Connect:
 		return r.connect(ctx, report)
 	case Idle:
@@ -150,6 +156,9 @@ func (r *run) open(ctx context.Context, clients []*client) error {
 
 // close says goodbye and ends the shards.
 func (r *run) close() {
+	if r.unwatch != nil {
+		r.unwatch()
+	}
 	r.each(func(s *shard) { s.end() })
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

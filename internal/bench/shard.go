@@ -26,6 +26,7 @@ type shard struct {
 	acks     []byte         // scratch
 	plan     schedule       // open loop
 	pacer    pacer
+	churn    churn
 	running  bool
 	ending   bool
 }
@@ -92,20 +93,20 @@ func (s *shard) begin(first time.Duration) {
 		}
 		return
 	}
-	share := o.Rate * float64(len(s.pubs)) / float64(len(s.run.pubs))
+	share := o.Rate * float64(len(s.pubs)) / float64(s.run.senders)
 	s.plan = newSchedule(first, share, o.Burst)
-	if err := s.pacer.start(s); err != nil {
+	if err := s.pacer.start(s, s.pace); err != nil {
 		s.run.fail(fmt.Errorf("bench: the clock of the open loop: %w", err))
 	}
 }
 
-// pace sends what is due and returns when the next write is, in nanoseconds of the run.
-func (s *shard) pace() (next int64) {
+// pace sends what is due and returns when the next write is.
+func (s *shard) pace() (next int64, more bool) {
 	for s.running {
 		now := s.run.now()
 		k, at, ok := s.plan.take(now)
 		if !ok {
-			return at
+			return at, true
 		}
 		p := s.pubs[k%int64(len(s.pubs))]
 		if p.ackRoom() < int64(p.batch.count) || len(p.deferred) > 0 {
@@ -119,7 +120,7 @@ func (s *shard) pace() (next int64) {
 			s.running = false
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // maxBacklog is how many bytes may wait for the socket of a publisher.
@@ -129,6 +130,7 @@ const maxBacklog = 64 << 20
 func (s *shard) halt() {
 	s.running = false
 	s.pacer.stop()
+	s.churn.stop()
 }
 
 // end says goodbye.

@@ -23,6 +23,7 @@ func record(h *hdrhistogram.Histogram, ns, n int64) {
 type counters struct {
 	sent      int64 // messages
 	delivered int64 // messages received by subscribers, each copy counted
+	quiet     int64 // messages received by quiet clients
 	acked     int64 // QoS 1 and 2: publishes completed
 	bytesIn   int64
 	bytesOut  int64
@@ -37,6 +38,7 @@ type counters struct {
 func (c *counters) add(d counters) {
 	c.sent += d.sent
 	c.delivered += d.delivered
+	c.quiet += d.quiet
 	c.acked += d.acked
 	c.bytesIn += d.bytesIn
 	c.bytesOut += d.bytesOut
@@ -50,7 +52,7 @@ func (c *counters) add(d counters) {
 
 func (c counters) since(b counters) counters {
 	return counters{
-		sent: c.sent - b.sent, delivered: c.delivered - b.delivered, acked: c.acked - b.acked,
+		sent: c.sent - b.sent, delivered: c.delivered - b.delivered, quiet: c.quiet - b.quiet, acked: c.acked - b.acked,
 		bytesIn: c.bytesIn - b.bytesIn, bytesOut: c.bytesOut - b.bytesOut, foreign: c.foreign - b.foreign,
 		connected: c.connected - b.connected, ended: c.ended - b.ended, failed: c.failed - b.failed,
 		subacks: c.subacks - b.subacks, unsubacks: c.unsubacks - b.unsubacks,

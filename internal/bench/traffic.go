@@ -28,20 +28,30 @@ func (r *run) traffic(ctx context.Context, report *Report) error {
 
 // flow lets the publishers send, measures, and waits for the last messages.
 func (r *run) flow(ctx context.Context, report *Report) error {
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	go r.watchStalls(watching)
-	first := time.Since(r.start) + 2*time.Millisecond
-	r.each(func(s *shard) { s.begin(first) })
+	r.begin(ctx)
 	from, to, err := r.measure(ctx)
 	if err != nil {
 		return err
 	}
-	stop()
 	report.fill(r, from, to)
-	r.each((*shard).halt)
-	report.Lost, err = r.drain(ctx)
+	report.Lost, err = r.finish(ctx)
 	return err
+}
+
+// begin lets the publishers send.
+func (r *run) begin(ctx context.Context) {
+	watching, stop := context.WithCancel(ctx)
+	r.unwatch = stop
+	go r.watchStalls(watching)
+	first := time.Since(r.start) + 2*time.Millisecond
+	r.each(func(s *shard) { s.begin(first) })
+}
+
+// finish stops the publishers, waits for the last messages and returns how many have not come.
+func (r *run) finish(ctx context.Context) (lost int64, err error) {
+	r.unwatch()
+	r.each((*shard).halt)
+	return r.drain(ctx)
 }
 
 // drainTime is how long the last messages may take once nothing more is sent.
@@ -106,8 +116,37 @@ func (r *run) cast() (subscribers []*client, err error) {
 		for i := range o.Clients {
 			publish(i, 1)
 		}
+	case Mixed:
+		return r.castMixed()
 	}
 	return subscribers, err
+}
+
+// castMixed makes clients of many kinds: of ten publishers seven use QoS 0, two QoS 1 and one QoS 2, two of ten have
+// payloads four times and two sixteen times as large as the others. Each topic has a subscriber of its own and shares one
+// with a wildcard with its nine neighbours.
+func (r *run) castMixed() (subscribers []*client, err error) {
+	o := &r.o
+	levels := [10]int{0, 0, 1, 0, 0, 2, 0, 1, 0, 0}
+	sizes := [10]int{1, 1, 1, 4, 1, 1, 16, 4, 16, 1}
+	add := func(kind string, i int, filter string) {
+		c := r.newClient(r.shardOf(i), fmt.Sprintf("%s-mixed-%s-%d", o.Prefix, kind, i), filter)
+		c.qos = 2
+		subscribers = append(subscribers, c)
+	}
+	for i := range o.Clients {
+		group := fmt.Sprintf("%s/mixed/%d", o.Prefix, i/10)
+		topic := fmt.Sprintf("%s/%d", group, i)
+		if i%10 == 0 {
+			add("wild", i, group+"/+")
+		}
+		add("sub", i, topic)
+		id := fmt.Sprintf("%s-mixed-pub-%d", o.Prefix, i)
+		if err := r.addPublisher(r.shardOf(i), id, topic, levels[i%10], o.Payload*sizes[i%10], 2); err != nil {
+			return nil, err
+		}
+	}
+	return subscribers, nil
 }
 
 // addPublisher makes a publisher, of whose messages receivers copies are expected each.
@@ -124,5 +163,6 @@ func (r *run) addPublisher(s *shard, id, topic string, qos, payload, receivers i
 	p.posted = func(int, int64) { p.pump() }
 	r.pubs = append(r.pubs, p)
 	s.pubs = append(s.pubs, p)
+	r.senders++
 	return nil
 }
