@@ -50,6 +50,7 @@ func DefaultSettings() Settings {
 func Run(s Settings) error {
 	log := slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
 	s.Broker.Logger = log
+	tuneMemory(s.Profile != "")
 	if s.Profile != "" {
 		stop, err := serveProfile(s.Profile, log)
 		if err != nil {
@@ -76,6 +77,7 @@ func Run(s Settings) error {
 	s.greet(listeners)
 	stop := make(chan struct{})
 	defer close(stop)
+	go trimWhenIdle(b, stop)
 	if s.SysInterval > 0 {
 		tree, err := sys.New(b, s.Version)
 		if err != nil {

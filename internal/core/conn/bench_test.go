@@ -45,15 +45,13 @@ func (s *sink) CloseAfterFlush(error, time.Duration) {}
 func (s *sink) Pause()                               {}
 func (s *sink) Resume()                              {}
 func (s *sink) SetDeadline(int64)                    {}
-func (s *sink) Peer() string                         { return "peer" }
-func (s *sink) Local() string                        { return "local" }
 
 func benchShared() *Shared {
 	r := router.New(router.Options{
 		Limits: &session.Limits{MaxInflight: 1000, MaxQueued: 1000, OutboxBytes: 1 << 20, Outboxes: new(outbox.Budget)},
 		Store:  memory.Store{}, Loops: 1,
 	})
-	return NewShared(&Shared{Config: Defaults(), Router: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1)
+	return NewShared(&Shared{Config: Defaults(), Router: r, Addresses: func(Transport) (string, string) { return "peer", "local" }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1)
 }
 
 func benchClient(b *testing.B, sh *Shared, id string, filter string, qos byte) (*Conn, *sink) {

@@ -7,15 +7,25 @@ import (
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
+// enhanced is a connection's enhanced authentication.
+type enhanced struct {
+	exchange Exchange
+	method   []byte
+	reauth   bool // the exchange waits for the client's next AUTH
+	stepping bool // the exchange has the client's last AUTH and has not answered
+}
+
 // startEnhanced begins enhanced authentication with the data of CONNECT (MQTT 5 §4.12).
 func (c *Conn) startEnhanced(w *router.Worker) {
+	var x Exchange
 	if c.sh.Enhanced != nil {
-		c.exchange = c.sh.Enhanced.Start(&c.setup.login, string(c.setup.authMethod))
+		x = c.sh.Enhanced.Start(&c.setup.login, string(c.setup.authMethod))
 	}
-	if c.exchange == nil {
+	if x == nil {
 		c.refuse(w, &refusal{mqtt.BadAuthenticationMethod, "the authentication method is not known here"})
 		return
 	}
+	c.enhanced = &enhanced{exchange: x, method: c.setup.authMethod}
 	c.step(c.setup.authData)
 }
 
@@ -24,9 +34,11 @@ func (c *Conn) step(data []byte) {
 	if before != stateOpen {
 		c.suspend()
 	}
-	c.exchange.Step(bytes.Clone(data), func(st Step) {
+	c.enhanced.stepping = true
+	c.enhanced.exchange.Step(bytes.Clone(data), func(st Step) {
 		c.t.Post(func(loop int, now int64) {
 			w := c.sh.Router.Worker(loop, now)
+			c.enhanced.stepping = false
 			if before == stateOpen {
 				c.reauthStep(w, st)
 				return
@@ -52,7 +64,6 @@ func (c *Conn) authStep(w *router.Worker, st Step) {
 			c.setName(st.Username)
 		}
 		c.setup.authData = st.Data
-		c.method = c.setup.authMethod
 		c.authenticated(w)
 	default:
 		c.refuse(w, &refusal{st.Code, st.Reason})
@@ -66,8 +77,8 @@ func (c *Conn) reauthStep(w *router.Worker, st Step) {
 	case st.Code.IsError():
 		c.disconnect(w, st.Code, &refusal{st.Code, st.Reason})
 	default:
-		c.reauth = st.Code == mqtt.ContinueAuthentication
-		c.sendAuth(w, st, c.method)
+		c.enhanced.reauth = st.Code == mqtt.ContinueAuthentication
+		c.sendAuth(w, st, c.enhanced.method)
 	}
 }
 
@@ -93,20 +104,20 @@ func (c *Conn) handleAuth(_ *router.Worker, f mqtt.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
-	if c.exchange == nil {
-		return violation(f.Type, "no authentication method was agreed on in CONNECT", "MQTT-4.12.0-6")
+	if c.enhanced == nil {
+		return violation(f.Type, "no authentication method was agreed on in CONNECT", "MQTT-4.12.0-7")
 	}
-	method := c.method
-	if c.state == stateAuth {
-		method = c.setup.authMethod
+	if c.enhanced.stepping {
+		// A re-authentication is read on meanwhile, but an Exchange takes one step at a time.
+		return violation(f.Type, "AUTH out of turn: the last one is not answered", "MQTT-4.12.0-3")
 	}
-	if !bytes.Equal(p.Props.AuthMethod, method) {
+	if !bytes.Equal(p.Props.AuthMethod, c.enhanced.method) {
 		return violation(f.Type, "the authentication method differs from CONNECT's", "MQTT-4.12.0-5")
 	}
 	switch {
 	case c.state == stateAuth && p.Code == mqtt.ContinueAuthentication,
 		c.state == stateOpen && p.Code == mqtt.ReAuthenticate,
-		c.state == stateOpen && p.Code == mqtt.ContinueAuthentication && c.reauth:
+		c.state == stateOpen && p.Code == mqtt.ContinueAuthentication && c.enhanced.reauth:
 		c.step(p.Props.AuthData)
 		return nil
 	}

@@ -102,9 +102,10 @@ func (c *Conn) connectError(w *router.Worker, p *mqtt.Connect, err error) {
 // prepare reads what the session will be like.
 func (c *Conn) prepare(p *mqtt.Connect) (*setup, *refusal) {
 	su := &setup{clean: p.CleanStart, keepAlive: p.KeepAlive}
+	peer, local := c.sh.Addresses(c.t)
 	su.login = Login{
 		ClientID: string(p.ClientID), HasUsername: p.HasUsername, Username: string(p.Username), HasPassword: p.HasPassword,
-		Password: slices.Clone(p.Password), Version: p.Version, RemoteAddr: c.t.Peer(), LocalAddr: c.t.Local(),
+		Password: slices.Clone(p.Password), Version: p.Version, RemoteAddr: peer, LocalAddr: local,
 		CleanStart: p.CleanStart,
 	}
 	if p.Version == mqtt.V5 {

@@ -139,17 +139,22 @@ func (c *Conn) resolveAlias(p *mqtt.Publish) error {
 	if alias == 0 || alias > int(c.sh.MaxTopicAlias) {
 		return &mqtt.Error{Code: mqtt.TopicAliasInvalid, Packet: mqtt.PUBLISH, Detail: "topic alias above the maximum", Statement: "MQTT-3.3.2-9"}
 	}
+	if c.aliases == nil {
+		c.aliases = new([][]byte)
+	}
+	set := *c.aliases
 	if len(p.Topic) > 0 {
-		for len(c.aliases) < alias {
-			c.aliases = append(c.aliases, nil)
+		for len(set) < alias {
+			set = append(set, nil)
 		}
-		c.aliases[alias-1] = append(c.aliases[alias-1][:0], p.Topic...)
+		set[alias-1] = append(set[alias-1][:0], p.Topic...)
+		*c.aliases = set
 		return nil
 	}
-	if alias > len(c.aliases) || c.aliases[alias-1] == nil {
+	if alias > len(set) || set[alias-1] == nil {
 		return violation(mqtt.PUBLISH, "topic alias that was never set", "MQTT-3.3.2-12")
 	}
-	p.Topic = c.aliases[alias-1]
+	p.Topic = set[alias-1]
 	return nil
 }
 

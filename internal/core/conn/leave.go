@@ -93,7 +93,7 @@ func (c *Conn) disconnect(w *router.Worker, code mqtt.ReasonCode, why error) {
 	if c.state == stateClosed {
 		return
 	}
-	open := c.state == stateOpen || c.state == stateAuth
+	open := c.state == stateOpen // there is no DISCONNECT before CONNACK [MQTT-3.14.0-1]
 	c.leave(w, why)
 	if open && c.version == mqtt.V5 {
 		d := mqtt.Disconnect{Code: code}
@@ -144,14 +144,16 @@ func (c *Conn) refuse(w *router.Worker, r *refusal) {
 func (c *Conn) protocolError(w *router.Worker, err error) {
 	var e *mqtt.Error
 	if !errors.As(err, &e) {
-		c.disconnect(w, mqtt.UnspecifiedError, err)
-		return
+		e = &mqtt.Error{Code: mqtt.UnspecifiedError, Detail: err.Error()}
 	}
-	if c.state == stateNew {
+	switch c.state {
+	case stateNew:
 		c.fail(w, err)
-		return
+	case stateAuth:
+		c.refuse(w, &refusal{e.Code, err.Error()})
+	default:
+		c.disconnect(w, e.Code, err)
 	}
-	c.disconnect(w, e.Code, err)
 }
 
 // Closed is the engine's last call: the socket is gone.
@@ -188,7 +190,7 @@ func (sh *Shared) disconnected(c *Conn, why error) {
 }
 
 func (sh *Shared) refused(c *Conn, why error) {
-	sh.Log.Warn("connection refused", "client", c.describe(), "address", c.t.Peer(), "reason", why)
+	sh.Log.Warn("connection refused", "client", c.describe(), "address", c.peer(), "reason", why)
 }
 
 func (sh *Shared) publishRefused(c *Conn, m *message.Message, why string) {

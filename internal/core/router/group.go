@@ -189,25 +189,28 @@ func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) boo
 
 // drain gives what waits to members that have room.
 func (g *Group) drain(w *Worker) {
-	for {
-		g.mu.Lock()
-		if len(g.queue) == 0 {
-			g.mu.Unlock()
-			return
-		}
-		first := g.queue[0]
-		w.pub.Start(first.M, w.Now)
-		if first.M.Expired(w.Now) {
-			w.CountDrop(session.DropExpired, 1)
-			w.dequeueWith(&w.pub, first)
-		} else if !g.give(w, &w.pub, first) {
-			g.mu.Unlock()
-			return
-		}
-		g.pop(w)
-		g.mu.Unlock()
+	for g.drainOne(w) {
 		w.Commit(nil, nil)
 	}
+}
+
+// drainOne takes one message out of the queue; false: there is none, or nobody has room.
+func (g *Group) drainOne(w *Worker) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.queue) == 0 {
+		return false
+	}
+	first := g.queue[0]
+	w.pub.Start(first.M, w.Now)
+	if first.M.Expired(w.Now) {
+		w.CountDrop(session.DropExpired, 1)
+		w.dequeueWith(&w.pub, first)
+	} else if !g.give(w, &w.pub, first) {
+		return false
+	}
+	g.pop(w)
+	return true
 }
 
 func (g *Group) pop(w *Worker) {

@@ -71,7 +71,7 @@ func (w *Worker) evict() {
 // stand for another session.
 func (w *Worker) resolve(rt *route, topic string) {
 	for {
-		rt.stamp = w.r.stamp(topic)
+		stamp := w.r.stamp(topic)
 		clear(rt.receivers)
 		clear(rt.groups)
 		rt.receivers, rt.groups = rt.receivers[:0], rt.groups[:0]
@@ -84,7 +84,8 @@ func (w *Worker) resolve(rt *route, topic string) {
 				}
 			}
 		}
-		if rt.stamp == w.r.stamp(topic) {
+		if stamp == w.r.stamp(topic) {
+			rt.stamp = stamp // last: an authorizer that panics leaves no half a list behind
 			return
 		}
 	}

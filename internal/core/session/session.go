@@ -28,10 +28,19 @@ type Replay struct {
 }
 
 // Replays are the session's unfinished replays. Owner of the connection only.
-func (s *Session) Replays() []*Replay { return s.replays }
+func (s *Session) Replays() []*Replay {
+	if s.replays == nil {
+		return nil
+	}
+	return *s.replays
+}
 
 // SetReplays replaces them. Owner of the connection only.
-func (s *Session) SetReplays(r []*Replay) { s.replays = r }
+func (s *Session) SetReplays(r []*Replay) {
+	if s.replays = nil; len(r) > 0 {
+		s.replays = &r
+	}
+}
 
 // Backlogged reports whether something waits that a replay must not overtake or add to.
 func (s *Session) Backlogged(t *Turn) bool {
@@ -105,9 +114,9 @@ type Session struct {
 	maxInflight     uint16
 	v5              bool
 	ended           bool
-	stored          bool // it had an expiry interval above 0 once, so that the store knows it
-	drainAsked      bool // the connection has been asked to tell when its outbox is empty
-	replays         []*Replay
+	stored          bool       // it had an expiry interval above 0 once, so that the store knows it
+	drainAsked      bool       // the connection has been asked to tell when its outbox is empty
+	replays         *[]*Replay // unfinished answers to subscriptions; nil: none
 	dropped         uint32
 	droppedReported uint32
 }

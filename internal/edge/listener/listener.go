@@ -46,7 +46,7 @@ func NewLayers(e netloop.Engine, budget *outbox.Budget) *Layers {
 
 // Serve accepts MQTT connections on l until it is closed.
 func Serve(e netloop.Engine, l net.Listener, t Transport, ls *Layers, sh *conn.Shared) error {
-	handler := func(c netloop.Conn) netloop.Handler { return conn.New(transport{c}, sh) }
+	handler := func(c netloop.Conn) netloop.Handler { return conn.New(c, sh) }
 	if t.WebSocket {
 		handler = layer.WebSocket(ls.ws, t.Origins, handler)
 	}
@@ -56,8 +56,8 @@ func Serve(e netloop.Engine, l net.Listener, t Transport, ls *Layers, sh *conn.S
 	return e.Serve(l, handler)
 }
 
-// transport is a netloop.Conn as the core sees it: addresses are words there.
-type transport struct{ netloop.Conn }
-
-func (t transport) Peer() string  { return t.RemoteAddr().String() }
-func (t transport) Local() string { return t.LocalAddr().String() }
+// Addresses are those of a transport that Serve has made.
+func Addresses(t conn.Transport) (peer, local string) {
+	c := t.(netloop.Conn)
+	return c.RemoteAddr().String(), c.LocalAddr().String()
+}
