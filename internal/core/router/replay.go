@@ -17,7 +17,16 @@ func (w *Worker) StartReplay(s *session.Session, filter string, opts mqtt.SubOpt
 	if w.r.retained.Len() == 0 {
 		return
 	}
-	s.SetReplays(append(s.Replays(), &session.Replay{Source: w.r.retained.Cursor(filter), Grant: grantOf(opts, subID)}))
+	s.SetReplays(append(s.Replays(), &session.Replay{
+		Source: w.r.retained.Cursor(filter), Filter: filter, Grant: grantOf(opts, subID), NoLocal: opts.NoLocal(),
+	}))
+}
+
+// endReplays ends what is left of the answers to a subscription that is no more [MQTT-3.10.4-2].
+func (w *Worker) endReplays(s *session.Session, filter string) {
+	if r := s.Replays(); len(r) > 0 {
+		s.SetReplays(slices.DeleteFunc(r, func(r *session.Replay) bool { return r.Filter == filter }))
+	}
 }
 
 // Replay sends the next slice of retained messages. again: more can be sent at once; otherwise it is finished, or goes on
@@ -36,7 +45,7 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 		msgs, done := r.Source.Next(w.Now, step, w.replay[:0])
 		sent += max(len(msgs), step/4)
 		for _, m := range msgs {
-			if w.r.mayReceive(s.ID(), m.Topic) {
+			if w.r.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
 				w.pub.Start(m, w.Now)
 				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
 				w.Commit(nil, nil)

@@ -30,6 +30,7 @@ func (w *Worker) Unsubscribe(s *session.Session, filter string, batch session.Ba
 	if !shared {
 		existed = w.r.subs.Unsubscribe(filter, s.Sub)
 		s.SubscriptionsChanged()
+		w.endReplays(s, filter)
 		return existed
 	}
 	g, existed := w.r.groups.leave(w, groupKey{group, rest}, s)

@@ -271,6 +271,7 @@ func (s *Session) pump(t *Turn) {
 	if o == nil || s.conn == nil {
 		return
 	}
+	defer s.pumped()
 	for o.next < o.n && s.windowOpen() {
 		if s.congested() {
 			s.askDrain()
@@ -288,6 +289,15 @@ func (s *Session) pump(t *Turn) {
 		default:
 			s.pumpPublish(t, e)
 		}
+	}
+}
+
+// pumped has a replay go on that waited for the queue. An acknowledgement does so too, but what waited may have been
+// given up, of which the client knows nothing.
+func (s *Session) pumped() {
+	if s.replayWaits && s.out.waiting == 0 {
+		s.replayWaits = false
+		s.askDrain()
 	}
 }
 

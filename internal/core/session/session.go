@@ -24,7 +24,9 @@ type Replay struct {
 	Source interface {
 		Next(now int64, max int, dst []*message.Message) (msgs []*message.Message, done bool)
 	}
-	Grant Grant
+	Filter  string
+	Grant   Grant
+	NoLocal bool // leaves out what the client published itself [MQTT-3.8.3-3]
 }
 
 // Replays are the session's unfinished replays. Owner of the connection only.
@@ -46,7 +48,11 @@ func (s *Session) SetReplays(r []*Replay) {
 func (s *Session) Backlogged(t *Turn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn == nil || s.out != nil && s.out.waiting > 0 {
+	if s.conn == nil {
+		return true
+	}
+	if s.out != nil && s.out.waiting > 0 {
+		s.replayWaits = true
 		return true
 	}
 	if s.congested() {
@@ -116,6 +122,7 @@ type Session struct {
 	ended           bool
 	stored          bool       // it had an expiry interval above 0 once, so that the store knows it
 	drainAsked      bool       // the connection has been asked to tell when its outbox is empty
+	replayWaits     bool       // a replay goes on when nothing waits before it
 	replays         *[]*Replay // unfinished answers to subscriptions; nil: none
 	dropped         uint32
 	droppedReported uint32
