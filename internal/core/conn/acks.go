@@ -15,6 +15,8 @@ type place struct {
 	frame []byte
 	// failed makes the frame to send instead when the store has failed; nil: the connection is closed.
 	failed func(err error) []byte
+	// stored is called with what became of the batch that the answer waits for, also when the connection has gone.
+	stored func(err error)
 	// sent is called when the frame has been appended.
 	sent  func(w *router.Worker)
 	waits int
@@ -50,6 +52,14 @@ func (c *Conn) settle(w *router.Worker, p *place, err error) {
 	}
 }
 
+// stored is settle for the store's wait.
+func (c *Conn) stored(w *router.Worker, p *place, err error) {
+	if p.stored != nil {
+		p.stored(err)
+	}
+	c.settle(w, p, err)
+}
+
 func (c *Conn) release(w *router.Worker, p *place) {
 	frame := p.frame
 	if p.err != nil {
@@ -76,7 +86,7 @@ func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place, gate
 	c.answer(w, p)
 	if batch != nil {
 		p.waits++
-		w.CommitBatch(batch, gates, c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
+		w.CommitBatch(batch, gates, c.t, func(w *router.Worker, err error) { c.stored(w, p, err) })
 	}
 	c.settle(w, p, nil)
 }
@@ -93,9 +103,9 @@ func (c *Conn) ackFrame(dst []byte, t mqtt.PacketType, id uint16, code mqtt.Reas
 	return append(dst, first, 3, byte(id>>8), byte(id), byte(code))
 }
 
-// acknowledge answers a QoS 1 PUBLISH, or the PUBREL of a QoS 2 one, when what the last publish stored is safe and the receiver that was found to be
-// congested has caught up.
-func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code mqtt.ReasonCode) {
+// acknowledge answers a QoS 1 PUBLISH, or the PUBREL of a QoS 2 one, when what the last publish stored is safe and the
+// receiver that was found to be congested has caught up. stored is the place's; it is called if something is stored.
+func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code mqtt.ReasonCode, stored func(err error)) {
 	slow := w.Congested()
 	if !w.Storing() && slow == nil && !c.waiting() {
 		c.acknowledged(t, code)
@@ -104,11 +114,11 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 		c.send(w, sc.frame)
 		return
 	}
-	p := &place{frame: c.ackFrame(nil, t, id, code)}
+	p := &place{frame: c.ackFrame(nil, t, id, code), stored: stored}
 	p.sent = func(*router.Worker) { c.acknowledged(t, code) }
 	p.failed = func(error) []byte {
 		if c.version != mqtt.V5 || t == mqtt.PUBCOMP {
-			return nil // it cannot be told, so it is closed, and sends the message again
+			return nil // it cannot be told, so it is closed, and sends the packet again
 		}
 		code = mqtt.UnspecifiedError
 		return c.ackFrame(nil, t, id, code)
@@ -121,7 +131,7 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 	}
 	if w.Storing() {
 		p.waits++
-		w.Commit(c.t, func(w *router.Worker, err error) { c.settle(w, p, err) })
+		w.Commit(c.t, func(w *router.Worker, err error) { c.stored(w, p, err) })
 	}
 	c.settle(w, p, nil)
 }

@@ -48,7 +48,7 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 		w.Commit(nil, nil)
 	case 1:
 		c.received++
-		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)))
+		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)), nil)
 	case 2:
 		c.keep(w, p, m)
 	}
@@ -209,7 +209,13 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 		return err
 	}
 	id := a.PacketID
-	m, known := c.s.PacketReleased(id)
+	m, known, again := c.s.PacketReleased(id)
+	for again {
+		if c.awaitRelease(w, id) {
+			return nil
+		}
+		m, known, again = c.s.PacketReleased(id)
+	}
 	if !known {
 		c.answerAfter(w, nil, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.PacketIdentifierNotFound)})
 		return nil
@@ -222,11 +228,33 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 		batch = w.NewBatch()
 		batch.DeleteReceived(c.id.ClientID, id)
 	}
+	s := c.s
+	free := func(err error) { s.ReleaseStored(id, err) }
 	if m == nil {
-		c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.Success)})
+		if batch == nil {
+			free(nil)
+		}
+		c.answerAfter(w, batch, &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.Success), stored: free})
 		return nil
 	}
 	w.PublishWith(m, batch)
-	c.acknowledge(w, mqtt.PUBCOMP, id, mqtt.Success)
+	if !w.Storing() {
+		free(nil)
+	}
+	c.acknowledge(w, mqtt.PUBCOMP, id, mqtt.Success, free)
 	return nil
+}
+
+// awaitRelease answers a repeated PUBREL with what becomes of the first, which may have come on an earlier connection.
+// false: that is over.
+func (c *Conn) awaitRelease(w *router.Worker, id uint16) bool {
+	p := &place{frame: c.ackFrame(nil, mqtt.PUBCOMP, id, mqtt.Success), waits: 1}
+	if !c.s.AwaitRelease(id, func(err error) {
+		c.t.Post(func(loop int, now int64) { c.settle(c.sh.Router.Worker(loop, now), p, err) })
+	}) {
+		return false
+	}
+	c.answer(w, p)
+	c.settle(w, p, nil)
+	return true
 }

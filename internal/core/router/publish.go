@@ -11,11 +11,12 @@ import (
 // What its acknowledgement has to wait for is then in Pending: the caller hands it over with Commit.
 func (w *Worker) Publish(m *message.Message) (matched int) { return w.PublishWith(m, nil) }
 
-// PublishWith adds what the publish stores to batch, so that both become durable together.
+// PublishWith adds what the publish stores to batch, so that both become durable together. With a batch, the publish will
+// be repeated if its commit fails.
 func (w *Worker) PublishWith(m *message.Message, batch session.Batch) (matched int) {
 	p := &w.pub
 	p.Start(m, w.Now)
-	p.Batch = batch
+	p.Batch, p.Repeats = batch, batch != nil
 	if m.Retain {
 		w.retain(p)
 	}

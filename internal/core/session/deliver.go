@@ -85,7 +85,7 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outc
 		s.out = new(outgoing)
 	}
 	o := s.out
-	gated := e.qos == 2 && s.durable()
+	gated := e.qos == 2 && (s.durable() || p.Repeats)
 	live := s.conn != nil && o.waiting == 0 && s.windowOpen() && !s.congested()
 	if !live {
 		if reason, ok := s.queueable(t, p.M); !ok {

@@ -9,7 +9,12 @@ import "github.com/nightjar-mqtt/nightjar/internal/core/message"
 type incoming struct {
 	m      *message.Message // nil: it was refused
 	stored bool             // PUBREC has left: a repetition need not be stored again
+	// releasing: PUBREL has come, and that it has is not known to be stored; nil: not yet.
+	releasing *releasing
 }
+
+// releasing are those who wait for the storing of a PUBREL.
+type releasing struct{ waiters []func(err error) }
 
 // Receive keeps an incoming QoS 2 message under its packet id. known: the id was in use. Then a PUBLISH marked DUP is a
 // repetition and changes nothing; one that is not comes from a client that lost its state, and replaces the message.
@@ -53,18 +58,60 @@ func (s *Session) Received(packetID uint16) bool {
 }
 
 // Forget removes an incoming message whose storing failed.
-func (s *Session) Forget(packetID uint16) { s.PacketReleased(packetID) }
+func (s *Session) Forget(packetID uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unhold(s.received[packetID].m)
+	delete(s.received, packetID)
+}
 
-// PacketReleased handles PUBREL: the packet id is free again, and its message, if it was not refused, is due.
-func (s *Session) PacketReleased(packetID uint16) (m *message.Message, known bool) {
+// PacketReleased handles PUBREL: its message, if it was not refused, is due. The packet id is free when ReleaseStored says
+// so. again: that has been asked before and is not known to be stored: the answer comes by AwaitRelease.
+func (s *Session) PacketReleased(packetID uint16) (m *message.Message, known, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in, known := s.received[packetID]
-	if known {
+	if !known || in.releasing != nil {
+		return nil, known, known
+	}
+	in.releasing = new(releasing)
+	s.received[packetID] = in
+	return in.m, true, false
+}
+
+// AwaitRelease has fn called with what becomes of a PUBREL whose storing is under way. false: none is, fn is not called.
+func (s *Session) AwaitRelease(packetID uint16, fn func(err error)) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.received[packetID]
+	if in.releasing == nil {
+		return false
+	}
+	in.releasing.waiters = append(in.releasing.waiters, fn)
+	return true
+}
+
+// ReleaseStored is told what became of the batch that a PUBREL needed; it holds if there was none. Stored, the packet id is
+// free; else the message is there as before, for the client to release again: PUBREC has said that it is not lost.
+func (s *Session) ReleaseStored(packetID uint16, err error) {
+	s.mu.Lock()
+	in := s.received[packetID]
+	r := in.releasing
+	if r == nil {
+		s.mu.Unlock()
+		return // another message has taken its place
+	}
+	if err != nil {
+		in.releasing = nil
+		s.received[packetID] = in
+	} else {
 		delete(s.received, packetID)
 		s.unhold(in.m)
 	}
-	return in.m, known
+	s.mu.Unlock()
+	for _, fn := range r.waiters {
+		fn(err)
+	}
 }
 
 func (s *Session) hold(m *message.Message) {

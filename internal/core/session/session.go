@@ -273,7 +273,12 @@ type Figures struct {
 func (s *Session) Figures() Figures {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := Figures{Received: len(s.received), Dropped: s.dropped}
+	f := Figures{Dropped: s.dropped}
+	for _, in := range s.received {
+		if in.releasing == nil {
+			f.Received++
+		}
+	}
 	if s.out != nil {
 		f.Inflight, f.Queued = s.out.inflight, s.out.waiting
 	}

@@ -153,6 +153,8 @@ type Publication struct {
 	Batch Batch
 	// Gated are the outgoing QoS 2 copies that wait for the batch's commit (DESIGN rule 3).
 	Gated []Gate
+	// Repeats: should the commit fail, the publish will come again. So all QoS 2 copies wait for it.
+	Repeats bool
 	// Congested are sessions whose queue is long: the publisher's acknowledgement waits for one of them.
 	Congested *Session
 }
@@ -165,7 +167,7 @@ type Gate struct {
 
 // Start begins a new publication.
 func (p *Publication) Start(m *message.Message, now int64) {
-	p.M, p.Batch, p.Congested = m, nil, nil
+	p.M, p.Batch, p.Congested, p.Repeats = m, nil, nil, false
 	p.Gated = p.Gated[:0]
 	p.Forms.Reset(m, now)
 }
