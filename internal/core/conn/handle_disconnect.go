@@ -34,7 +34,11 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 		c.will = nil
 	}
 	c.leave(w, ErrDisconnected)
-	c.t.CloseAfterFlush(ErrDisconnected, c.sh.Linger)
+	if c.t.Out().Bytes() == 0 {
+		c.t.Close(ErrDisconnected) // nothing to linger for
+	} else {
+		c.t.CloseAfterFlush(ErrDisconnected, c.sh.Linger)
+	}
 	return nil
 }
 
