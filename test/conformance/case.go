@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sort"
@@ -84,7 +85,9 @@ func (c Case) RunOn(target Target, b Broker) (res Result) {
 		default:
 			res.Failure = fmt.Sprintf("panic in the case: %v\n%s", r, debug.Stack())
 		}
-		t.close()
+		if err := t.close(); err != nil && res.Failure == "" {
+			res.Failure = fmt.Sprintf("stopping the case's own broker: %v", err)
+		}
 		res.Transcript = t.transcript()
 	}()
 	c.Run(t)
@@ -170,15 +173,15 @@ func (t *T) KeepAliveSlack() time.Duration { return t.target.KeepAliveSlack() }
 // Broker returns the broker under test.
 func (t *T) Broker() Broker { return t.broker }
 
-func (t *T) close() {
+func (t *T) close() error {
 	for _, p := range t.peers {
 		p.Close()
 	}
+	var errs []error
 	for _, b := range t.brokers {
-		if err := b.Stop(); err != nil {
-			t.Logf("stopping the case's own broker: %v", err)
-		}
+		errs = append(errs, b.Stop())
 	}
+	return errors.Join(errs...)
 }
 
 func (t *T) transcript() string {

@@ -16,11 +16,21 @@ func Document() string {
 
 The suite in [test/conformance](../test/conformance) holds a broker to every normative statement of MQTT 3.1.1 and
 MQTT 5.0 that a server can be held to, with raw packets over a socket. It has an encoder and a decoder of its own and
-shares no code with the broker. It runs against Nightjar, built with the race detector, on both network engines, and against Debian's
-mosquitto 2.0.11, which tests the suite.
+shares no code with the broker. It runs
+
+- against Nightjar as a process, built with the race detector, on both network engines. Cases that want what
+  ` + "`nightjar serve`" + ` has no flag for (users, an ACL, enhanced authentication, response information) run there on a broker
+  embedded in the test process, with hooks for them. No case is skipped on Nightjar;
+- against the embedded broker, on both engines, with a store that answers commits late and in an order that is random
+  between sessions. When a broker is stopped, its memory and its store must agree;
+- against Debian's mosquitto 2.0.11, which tests the suite.
+
+Tests of their own hold that nothing is acknowledged before it is stored or although storing failed
+([failing_store_test.go](../test/conformance/failing_store_test.go)).
 
     go test ./test/conformance                                            everything
     go test ./test/conformance -run 'Nightjar/epoll/MQTT-3.1.2-24$'       one statement
+    go test -race ./test/conformance -run 'Embedded/epoll/MQTT-3.1.2-24$' the same on the late store
     NIGHTJAR_CONFORMANCE_ADDR=127.0.0.1:1883 go test ./test/conformance -run Address    any broker that runs already
 
 The statements are given in our own short words; the standards' text rules. A case is named by the statement it is for,
@@ -76,13 +86,20 @@ func documentTotals(b *strings.Builder) {
 			behaviours++
 		}
 	}
+	hooks := 0
+	for _, c := range Cases() {
+		if wantsHooks(c.Options) != nil {
+			hooks++
+		}
+	}
 	right := map[Verdict]int{}
 	for _, d := range MosquittoDifferences() {
 		right[d.Right]++
 	}
 	fmt.Fprintf(b, "\nBeside these, %d cases hold MQTT 3.1 and the behaviours of Mosquitto that clients rely on. Debian's mosquitto differs in %d of all\ncases: "+
-		"in %d the standard is right, in %d both are allowed, in %d mosquitto 2.1 has come to do what the case asks.\n",
-		behaviours, len(MosquittoDifferences()), right[StandardRight], right[BothAllowed], right[NewerMosquitto])
+		"in %d the standard is right, in %d both are allowed, in %d mosquitto 2.1 has come to do what the case asks.\n\n"+
+		"%d cases run on the embedded broker alone.\n",
+		behaviours, len(MosquittoDifferences()), right[StandardRight], right[BothAllowed], right[NewerMosquitto], hooks)
 }
 
 func documentStatements(b *strings.Builder, name string, v Version, statements []Statement) {

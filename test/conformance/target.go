@@ -29,6 +29,10 @@ type Options struct {
 	QueueQoS0           bool
 	UpgradeOutgoingQoS  bool
 	AcceptVersions      []Version // empty = all
+	MaxQoS              *byte     // nil = 2
+	NoTopicAlias        bool      // the broker takes no topic aliases
+	ResponseInformation string    // for MQTT 5 clients that ask
+	Enhanced            bool      // the authentication method riddleMethod
 }
 
 // IsZero tells that the shared broker will do.

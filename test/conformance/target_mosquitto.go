@@ -130,6 +130,15 @@ func (mosquitto) config(port int, o Options) (string, error) {
 	if o.UpgradeOutgoingQoS {
 		line("upgrade_outgoing_qos true")
 	}
+	if o.MaxQoS != nil {
+		line("max_qos %d", *o.MaxQoS)
+	}
+	if o.NoTopicAlias {
+		line("max_topic_alias 0")
+	}
+	if o.ResponseInformation != "" || o.Enhanced {
+		return "", fmt.Errorf("mosquitto has no response information, and authentication methods by plugins only: %w", errCannot)
+	}
 	if len(o.AcceptVersions) > 0 {
 		return "", fmt.Errorf("accept_protocol_versions came with mosquitto 2.1: %w", errCannot)
 	}

@@ -25,11 +25,7 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := writeTemp(map[string]string{"acl": o.ACL})
-	if err != nil {
-		return nil, err
-	}
-	args, err := nightjarArgs(n.engine, dir, o)
+	args, err := nightjarArgs(n.engine, o)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +36,6 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.tidy = func() { _ = os.RemoveAll(dir) }
 	if err := p.awaitAddr(func() string { return nightjarAddr(p.out.String()) }); err != nil {
 		return nil, err
 	}
@@ -48,7 +43,7 @@ func (n nightjar) Start(o Options) (Broker, error) {
 }
 
 // nightjarArgs is the one place that knows the command line of nightjar serve.
-func nightjarArgs(engine, dir string, o Options) ([]string, error) {
+func nightjarArgs(engine string, o Options) ([]string, error) {
 	args := []string{"serve", "--port", "0", "--engine", engine}
 	for _, f := range []struct {
 		flag  string
@@ -74,11 +69,36 @@ func nightjarArgs(engine, dir string, o Options) ([]string, error) {
 			args = append(args, f.flag)
 		}
 	}
-	if len(o.Users) > 0 || o.ACL != "" || len(o.AcceptVersions) > 0 {
-		return nil, fmt.Errorf("password file, acl file and accepted versions have no flag of nightjar serve yet (in %s): %w",
-			dir, errCannot)
+	if o.MaxQoS != nil {
+		args = append(args, "--max-qos", fmt.Sprint(*o.MaxQoS))
 	}
-	return args, nil
+	if o.NoTopicAlias {
+		args = append(args, "--max-topic-alias", "0")
+	}
+	if len(o.AcceptVersions) > 0 {
+		var list []string
+		for _, v := range o.AcceptVersions {
+			list = append(list, fmt.Sprint(byte(v)))
+		}
+		args = append(args, "--accept-protocol-versions", strings.Join(list, ","))
+	}
+	return args, wantsHooks(o)
+}
+
+// wantsHooks tells what the options ask for that nightjar serve has no flag for; errCannot (wrapped), or nil.
+func wantsHooks(o Options) error {
+	for _, f := range []struct {
+		what string
+		set  bool
+	}{
+		{"a password file", len(o.Users) > 0}, {"an ACL", o.ACL != ""}, {"response information", o.ResponseInformation != ""},
+		{"enhanced authentication", o.Enhanced},
+	} {
+		if f.set {
+			return fmt.Errorf("nightjar serve has no flag for %s: %w", f.what, errCannot)
+		}
+	}
+	return nil
 }
 
 var listeningLine = regexp.MustCompile(`127\.0\.0\.1:([1-9][0-9]*)`)

@@ -12,6 +12,8 @@ const (
 	rcDisconnectWill    = 0x04
 	rcNoSubscribers     = 0x10
 	rcNoSubscription    = 0x11
+	rcContinue          = 0x18
+	rcReauthenticate    = 0x19
 	rcUnspecified       = 0x80
 	rcMalformed         = 0x81
 	rcProtocolError     = 0x82
@@ -30,6 +32,7 @@ const (
 	rcAliasInvalid      = 0x94
 	rcPacketTooLarge    = 0x95
 	rcRetainUnsupported = 0x9a
+	rcQoSUnsupported    = 0x9b
 )
 
 // The Subscription Options of MQTT 5 §3.8.3.1.

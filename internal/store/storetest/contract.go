@@ -59,6 +59,7 @@ func ContractKept(t *testing.T, open func(t *testing.T) Kept) {
 		{"deletions", deletes},
 		{"a deleted session begins anew", sessionAnew},
 		{"the highest sequence of a retained topic counts, not the last commit", highestRetained},
+		{"a message dequeued before it was enqueued", earlyDequeue},
 		{"PutSession again changes the expiry alone", newExpiry},
 		{"sessions do not mix", separate},
 	} {
@@ -344,6 +345,10 @@ func highestRetained(t *testing.T, s Kept) {
 	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("a", "old", 8)) })
 	commit(t, s, func(b session.Batch) { b.DeleteRetained("a", 7) })
 	commit(t, s, func(b session.Batch) { b.DeleteRetained("b", 12) })
+	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("expired", "x", 13)) })
+	commit(t, s, func(b session.Batch) { b.DeleteRetained("expired", 13) })
+	commit(t, s, func(b session.Batch) { b.DeleteRetained("expired late", 14) })
+	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("expired late", "x", 14)) })
 	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("b", "older than its removal", 11)) })
 	st := s.State()
 	if m := st.Retained["a"]; m == nil || string(m.Payload) != "new" {
@@ -351,6 +356,32 @@ func highestRetained(t *testing.T, s Kept) {
 	}
 	if m := st.Retained["b"]; m != nil {
 		t.Errorf("retained on b is %q, but a later sequence removed it", m.Payload)
+	}
+	if st.Retained["expired"] != nil || st.Retained["expired late"] != nil {
+		t.Error("a message is retained that was removed under its own sequence")
+	}
+}
+
+// earlyDequeue: the batch of a publish is handed over when it has been delivered to everybody; a quick receiver's
+// acknowledgement may come before.
+func earlyDequeue(t *testing.T, s Kept) {
+	enqueue := func(b session.Batch) { b.Enqueue("c", 5, note("a", "x", 1), &session.Grant{QoS: 1}, false) }
+	commit(t, s, func(b session.Batch) { b.PutSession("c", 60) })
+	commit(t, s, func(b session.Batch) { b.Dequeue("c", 5) })
+	commit(t, s, enqueue)
+	if q := s.State().Sessions["c"].Queue; len(q) != 0 {
+		t.Errorf("queue %v, want it empty", q)
+	}
+	commit(t, s, func(b session.Batch) {
+		b.DeleteSession("c")
+		b.PutSession("c", 60)
+		b.Dequeue("c", 5)
+		b.DeleteSession("c")
+		b.PutSession("c", 60)
+	})
+	commit(t, s, enqueue)
+	if q := s.State().Sessions["c"].Queue; len(q) != 1 {
+		t.Errorf("queue %v: what another session of the client dequeued is not this one's", q)
 	}
 }
 

@@ -156,7 +156,7 @@ func TestLateBreaches(t *testing.T) {
 		"not in its queue": func(l *Late) {
 			b := l.NewBatch()
 			b.PutSession("c", 1)
-			b.Dequeue("c", 1)
+			b.Release("c", 1)
 			b.Commit(func(error) {})
 		},
 		"borrowed message": func(l *Late) {

@@ -26,6 +26,9 @@ type Session struct {
 	Queue         map[uint64]Queued // by sequence
 	// Received are incoming QoS 2 messages by packet id; nil: refused, only its id counts.
 	Received map[uint16]*message.Message
+	// gone are sequences that were dequeued before they were enqueued: a publish hands its batch over when it has been
+	// delivered to everybody, and the first receivers may be quicker.
+	gone map[uint64]bool
 }
 
 // Subscription is one subscription of a session.
@@ -65,6 +68,7 @@ func (s *State) Clone() *State {
 	for id, ss := range s.Sessions {
 		cs := *ss
 		cs.Subscriptions, cs.Queue, cs.Received = maps.Clone(ss.Subscriptions), maps.Clone(ss.Queue), maps.Clone(ss.Received)
+		cs.gone = maps.Clone(ss.gone)
 		c.Sessions[id] = &cs
 	}
 	return c
@@ -74,6 +78,14 @@ func (s *State) Clone() *State {
 func (s *State) Subscriptions() (n int) {
 	for _, ss := range s.Sessions {
 		n += len(ss.Subscriptions)
+	}
+	return n
+}
+
+// Leftovers counts queue entries that were removed and never came: once nothing is on its way, there should be none.
+func (s *State) Leftovers() (n int) {
+	for _, ss := range s.Sessions {
+		n += len(ss.gone)
 	}
 	return n
 }
@@ -122,7 +134,7 @@ func (s *State) apply(o *op) (breach string) {
 	case putSession:
 		ss := s.Sessions[o.client]
 		if ss == nil {
-			ss = &Session{Subscriptions: make(map[string]Subscription), Queue: make(map[uint64]Queued), Received: make(map[uint16]*message.Message)}
+			ss = &Session{Subscriptions: make(map[string]Subscription), Queue: make(map[uint64]Queued), Received: make(map[uint16]*message.Message), gone: make(map[uint64]bool)}
 			s.Sessions[o.client] = ss
 		}
 		ss.Expiry = o.n
@@ -144,18 +156,18 @@ func (s *State) apply(o *op) (breach string) {
 	return ""
 }
 
-// retain keeps the highest sequence, in whatever order they come.
+// retain keeps the highest sequence, in whatever order they come. A removal takes away what has its own sequence too: it
+// is that of the message when that has expired.
 func (s *State) retain(o *op) {
 	topic, seq := o.name, o.seq
-	if was, known := s.retainedSeq[topic]; known && was >= seq {
-		return
-	}
-	s.retainedSeq[topic] = seq
-	if o.kind == deleteRetained {
+	was := s.retainedSeq[topic] // sequences begin with 1
+	switch {
+	case o.kind == deleteRetained && seq >= was:
 		delete(s.Retained, topic)
-		return
+	case o.kind == putRetained && seq > was:
+		s.Retained[topic] = o.m
 	}
-	s.Retained[topic] = o.m
+	s.retainedSeq[topic] = max(seq, was)
 }
 
 func (ss *Session) apply(o *op) (breach string) {
@@ -168,6 +180,10 @@ func (ss *Session) apply(o *op) (breach string) {
 		if _, twice := ss.Queue[o.seq]; twice {
 			return fmt.Sprintf("Enqueue for client %q under sequence %d, which is in its queue", o.client, o.seq)
 		}
+		if ss.gone[o.seq] {
+			delete(ss.gone, o.seq)
+			return ""
+		}
 		ss.Queue[o.seq] = Queued{M: o.m, Grant: o.grant, Retain: o.retain}
 	case release:
 		q, ok := ss.Queue[o.seq]
@@ -178,7 +194,11 @@ func (ss *Session) apply(o *op) (breach string) {
 		ss.Queue[o.seq] = q
 	case dequeue:
 		if _, ok := ss.Queue[o.seq]; !ok {
-			return fmt.Sprintf("Dequeue for client %q of sequence %d, which is not in its queue", o.client, o.seq)
+			if ss.gone[o.seq] {
+				return fmt.Sprintf("Dequeue twice for client %q of sequence %d, which is not in its queue", o.client, o.seq)
+			}
+			ss.gone[o.seq] = true
+			return ""
 		}
 		delete(ss.Queue, o.seq)
 	case putReceived:
