@@ -223,6 +223,10 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 	if c.received > 0 {
 		c.received--
 	}
+	if m != nil && m.Expired(w.Now) {
+		w.CountDrop(session.DropExpired, 1) // before its delivery could begin [MQTT-3.3.2-5]
+		m = nil
+	}
 	var batch session.Batch
 	if c.s.Durable() {
 		batch = w.NewBatch()

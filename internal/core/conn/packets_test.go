@@ -2,6 +2,7 @@ package conn_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -319,7 +320,7 @@ func describePublish(p *mqtt.Publish) string {
 	has := p.Props.Has.Has
 	opt(has(mqtt.PropMessageExpiry), "expiry=%d", p.Props.MessageExpiry)
 	opt(has(mqtt.PropTopicAlias), "alias=%d", p.Props.TopicAlias)
-	for i, id := range p.Props.SubscriptionIDs {
+	for i, id := range slices.Sorted(slices.Values(p.Props.SubscriptionIDs)) { // their order means nothing
 		if i == 0 {
 			opt(true, "subids=%d", id)
 		} else {

@@ -18,6 +18,7 @@ import (
 //	alice -> PACKET           alice sends; CONNECT opens a new connection, with the client id alice unless id= says another
 //	alice <- PACKET           the next packet that alice gets
 //	alice <- closed           the broker has closed alice's connection
+//	alice acks 3              alice sends PUBACK 3; whatever PUBLISH that brings is taken
 //	alice hangs up            her socket closes without DISCONNECT
 //	alice stops reading       what she is sent waits in the broker
 //	alice reads on
@@ -30,10 +31,10 @@ import (
 //	repeat 3 LINE             three times, with $ as 1, 2, 3
 //	turn by turn              the broker does only what "turn" lets it do, one job each, until "go on"
 //
-// Packets are described in packets_test.go.
+// Lines that begin with # are remarks, and so is what follows -- in others. Packets are described in packets_test.go.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
+	if err != nil || len(files) < 15 {
 		t.Fatalf("%d scripts found: %v", len(files), err)
 	}
 	for _, file := range files {
@@ -49,14 +50,15 @@ func TestScripts(t *testing.T) {
 
 // script is one that runs. A file may hold several, separated by lines of ---.
 type script struct {
-	t       *testing.T
-	w       *world
-	at      string
-	clients map[string]*client
-	order   []*client
-	unread  map[*client][]string
-	dropped map[string]int
-	manual  bool // turn by turn
+	t         *testing.T
+	w         *world
+	at        string
+	clients   map[string]*client
+	order     []*client
+	unread    map[*client][]string
+	dropped   map[string]int
+	manual    bool // turn by turn
+	repeating bool
 }
 
 func runScript(t *testing.T, file, text string) {
@@ -66,7 +68,7 @@ func runScript(t *testing.T, file, text string) {
 		for line := range strings.SplitSeq(part, "\n") {
 			number++
 			s.at = fmt.Sprintf("%s:%d: %s", file, number, line)
-			line, _, _ = strings.Cut(line, " # ")
+			line, _, _ = strings.Cut(line, " -- ")
 			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
 				s.line(line)
 			}
@@ -90,9 +92,12 @@ func (s *script) line(line string) {
 		if !isRange {
 			from, to = "1", n
 		}
+		s.repeating = false
 		for i := s.number(from); i <= s.number(to); i++ {
 			s.line(strings.ReplaceAll(body, "$", strconv.Itoa(i)))
+			s.repeating = true // what the first one brought is expected after the last
 		}
+		s.repeating = false
 		return
 	}
 	if rest, ok := strings.CutPrefix(line, "limits "); ok {
@@ -115,7 +120,9 @@ func (s *script) line(line string) {
 		s.receive(s.client(who), strings.Join(strings.Fields(want), " "))
 		return
 	}
-	s.settled()
+	if !s.repeating {
+		s.settled()
+	}
 	s.act(who, what)
 	if !s.manual {
 		s.w.run()
@@ -152,6 +159,14 @@ func (s *script) act(who, what string) {
 		c.send(packet)
 	case sends:
 		s.client(who).send(packet)
+	case strings.HasPrefix(what, "acks "):
+		s.client(who).send("PUBACK " + strings.TrimPrefix(what, "acks "))
+		s.w.run()
+		for _, got := range s.client(who).read() {
+			if !strings.HasPrefix(got, "PUBLISH ") {
+				s.fail("got %s", got)
+			}
+		}
 	case what == "hangs up":
 		s.client(who).hangUp()
 	case what == "stops reading":
@@ -222,7 +237,7 @@ func (s *script) settled() {
 	s.pull()
 	for _, c := range s.order {
 		if got := s.unread[c]; len(got) > 0 {
-			s.fail("before this, no line expects:\n    %s <- %s", c.name, strings.Join(got, "\n    "+c.name+" <- "))
+			s.fail("before this, no line expects %d packets:\n    %s <- %s", len(got), c.name, strings.Join(got[:min(len(got), 5)], "\n    "+c.name+" <- "))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -154,15 +155,14 @@ func (w *world) advance(d time.Duration) {
 		for {
 			var due *transport
 			for _, t := range w.open {
-				if at := t.deadline; at != 0 && at <= next && (due == nil || at < due.deadline) {
+				if at := t.deadline.Load(); at != 0 && at <= next && (due == nil || at < due.deadline.Load()) {
 					due = t
 				}
 			}
 			if due == nil {
 				break
 			}
-			w.setClock(max(w.clock(), due.deadline))
-			due.deadline = 0
+			w.setClock(max(w.clock(), due.deadline.Swap(0)))
 			w.post(due.loop, due.c.Deadline)
 			w.run()
 		}
@@ -181,7 +181,7 @@ type transport struct {
 	loop     int
 	c        *conn.Conn
 	out      outbox.Outbox
-	deadline int64
+	deadline atomic.Int64
 
 	mu       sync.Mutex
 	unread   []byte // from the client, not consumed yet
@@ -315,7 +315,7 @@ func (t *transport) Close(err error) {
 	t.mu.Unlock()
 	t.out.Close()
 	t.w.post(t.loop, func(loop int, now int64) {
-		t.deadline = 0
+		t.deadline.Store(0)
 		t.c.Closed(loop, now, err)
 		t.mu.Lock()
 		t.gone = true
@@ -341,7 +341,7 @@ func (t *transport) Resume() {
 	t.feed()
 }
 
-func (t *transport) SetDeadline(at int64) { t.deadline = at }
+func (t *transport) SetDeadline(at int64) { t.deadline.Store(at) }
 
 // client is the far end of a transport: it sends packets written as text and reads the broker's as text.
 type client struct {

@@ -27,6 +27,11 @@ func (s *Session) DeliverRetained(t *Turn, p *Publication, g *Grant) Outcome {
 	if s.ended {
 		return Ended
 	}
+	if s.conn != nil && min(p.M.QoS, g.QoS) == 0 && !s.limits.UpgradeQoS {
+		// The replay waits for the outbox (Backlogged), so that what it has taken from the store meanwhile is not dropped.
+		t.Work++
+		return s.transmit(t, p, g.SubIDs, 0, true, 0)
+	}
 	return s.deliver(t, p, g, true, nil)
 }
 
