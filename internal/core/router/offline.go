@@ -120,10 +120,16 @@ func (w *Worker) dueOffline(o *offline) {
 		o.at = o.endAt
 		w.r.offline.add(o)
 	}
+	var left []session.Shared
+	if ended {
+		// Under the registry's lock: a client that returns now gets a new session, of which the store is told after this.
+		left = s.End(&w.Turn)
+		w.forget(s)
+	}
 	sh.mu.Unlock()
 	if ended {
 		w.r.offline.expired.Add(1)
-		w.endSession(s)
+		w.dissolve(s, left)
 	}
 	if will != nil {
 		w.deleteWill(o.id)

@@ -176,10 +176,24 @@ func (r *Router) Holders() (out []Holder) {
 	return out
 }
 
-// endSession removes all that a session has.
+// endSession removes all that a session has. What it leaves to others is stored for them before it is deleted.
 func (w *Worker) endSession(s *session.Session) {
+	w.dissolve(s, s.End(&w.Turn))
+	w.forget(s)
+}
+
+// forget has the store delete a session that has ended.
+func (w *Worker) forget(s *session.Session) {
+	if s.Durable() {
+		b := w.NewBatch()
+		b.DeleteSession(s.ID().ClientID)
+		w.CommitBatch(b, nil, nil, nil)
+	}
+}
+
+// dissolve removes what others know of a session that has ended, and passes on what it left.
+func (w *Worker) dissolve(s *session.Session, left []session.Shared) {
 	r := w.r
-	left := s.End(&w.Turn)
 	r.subs.RemoveAll(s.Sub)
 	if r.groups.members.Load() > 0 {
 		for _, g := range r.groups.joinedBy(s) {
@@ -189,9 +203,4 @@ func (w *Worker) endSession(s *session.Session) {
 	w.redistribute(left)
 	r.sessions.table.remove(s.Sub)
 	r.sessions.count.Add(-1)
-	if s.Durable() {
-		b := w.NewBatch()
-		b.DeleteSession(s.ID().ClientID)
-		w.CommitBatch(b, nil, nil, nil)
-	}
 }
