@@ -85,6 +85,10 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 	s = c.s
 	sh.m[id.ClientID] = c
 	sh.mu.Unlock()
+	if s.ID().Username != id.Username {
+		s.Rename(id)
+		r.renamed.Add(1) // what was looked up for the other user does not hold any more
+	}
 
 	n := r.sessions.connected.Add(1)
 	for was := r.sessions.maxConnected.Load(); n > was && !r.sessions.maxConnected.CompareAndSwap(was, n); was = r.sessions.maxConnected.Load() {

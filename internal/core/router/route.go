@@ -33,7 +33,7 @@ func (r *Router) stamp(topic string) (s stamp) {
 		s.shared = r.shared.Stamp(topic)
 	}
 	if r.o.Authorizer != nil {
-		s.acl = r.o.Authorizer.Generation()
+		s.acl = r.o.Authorizer.Generation() + r.renamed.Load() // both only rise
 	}
 	return s
 }

@@ -8,6 +8,7 @@ package router
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/retained"
@@ -60,6 +61,7 @@ type Router struct {
 	groups   groups
 	offline  offlineTimers
 	slow     slowReceivers
+	renamed  atomic.Uint64 // sessions that another user has gone on with
 	workers  []*Worker
 	stats    session.Stats
 }

@@ -40,6 +40,20 @@ func (w *Worker) Unsubscribe(s *session.Session, filter string, batch session.Ba
 	return existed
 }
 
+// Subscribed reports whether a session has a subscription.
+func (r *Router) Subscribed(s *session.Session, filter string) bool {
+	group, rest, shared := topic.ParseShare(filter)
+	if !shared {
+		return r.subs.Has(filter, s.Sub)
+	}
+	for _, g := range r.groups.joinedBy(s) {
+		if g.name == group && g.filter == rest {
+			return true
+		}
+	}
+	return false
+}
+
 // Subscriptions is how many subscriptions a session has.
 func (r *Router) Subscriptions(s *session.Session) int {
 	n := r.subs.Count(s.Sub)

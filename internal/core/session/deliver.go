@@ -93,11 +93,11 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outc
 	gated := e.qos == 2 && (s.durable() || p.Repeats)
 	live := s.conn != nil && o.waiting == 0 && s.windowOpen() && !s.congested()
 	if !live {
+		if s.conn != nil && 2*o.waiting > s.limits.longQueue() {
+			p.Congested = s
+		}
 		if reason, ok := s.queueable(t, p.M); !ok {
 			return s.dropOne(t, reason)
-		}
-		if s.conn != nil && 2*o.waiting > s.limits.MaxQueued {
-			p.Congested = s
 		}
 		if s.conn != nil && s.congested() {
 			s.askDrain()
@@ -184,7 +184,14 @@ func (s *Session) congested() bool { return s.conn.Out().Bytes() > s.limits.Outb
 
 func (s *Session) windowOpen() bool {
 	o := s.out
-	return o.inflight < int(s.maxInflight) && (o.next == 0 || o.at(o.next-1).seq-o.at(0).seq < maxSpan)
+	if o.inflight >= int(s.maxInflight) {
+		return false
+	}
+	next := o.nextSeq
+	if o.next < o.n {
+		next = o.at(o.next).seq // between it and the last there may be many that have expired
+	}
+	return o.next == 0 || next-o.at(0).seq < maxSpan
 }
 
 // transmit appends the frame to the connection's outbox.

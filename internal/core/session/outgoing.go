@@ -191,7 +191,7 @@ func (o *outgoing) release(l *Limits) (lost int) {
 // takeWaiters returns those who waited for the queue to shorten, once it has, or the client has gone.
 func (s *Session) takeWaiters() (out []func(loop int, now int64)) {
 	o := s.out
-	if o == nil || len(o.waiters) == 0 || s.conn != nil && 4*o.waiting > s.limits.MaxQueued {
+	if o == nil || len(o.waiters) == 0 || s.conn != nil && 4*o.waiting > s.limits.longQueue() {
 		return nil
 	}
 	out, o.waiters = o.waiters, nil
@@ -202,7 +202,7 @@ func (s *Session) takeWaiters() (out []func(loop int, now int64)) {
 func (s *Session) Await(fn func(loop int, now int64)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn == nil || s.out == nil || 4*s.out.waiting <= s.limits.MaxQueued {
+	if s.conn == nil || s.out == nil || 4*s.out.waiting <= s.limits.longQueue() {
 		return false
 	}
 	s.out.waiters = append(s.out.waiters, fn)

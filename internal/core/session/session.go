@@ -65,7 +65,7 @@ func (s *Session) Backlogged(t *Turn) bool {
 // Limits bound what one session, and all of them together, may hold.
 type Limits struct {
 	MaxInflight    int   // QoS 1 and 2 messages sent and not acknowledged, per client
-	MaxQueued      int   // messages waiting per session beyond those in flight
+	MaxQueued      int   // messages waiting per session beyond those in flight; 0: no limit
 	MaxQueuedBytes int64 // their size per session; 0: no limit of its own
 	OutboxBytes    int   // bytes waiting for the socket per connection, beyond which QoS 0 is dropped and QoS 1 and 2 wait
 	MaxTopicAlias  uint16
@@ -79,6 +79,14 @@ type Limits struct {
 // OverMemory reports whether outboxes and queues together exceed the budget.
 func (l *Limits) OverMemory() bool {
 	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit
+}
+
+// longQueue is the length of a queue from half of which on publishers are slowed down.
+func (l *Limits) longQueue() int {
+	if l.MaxQueued == 0 {
+		return math.MaxInt32 // there is no end to come near to
+	}
+	return l.MaxQueued
 }
 
 // Grant is how one session receives messages of a topic: the sum of its matching subscriptions (MQTT 5 §3.3.4).
@@ -137,6 +145,9 @@ func New(id *message.Identity, sub subtree.SubscriberID, l *Limits) *Session {
 
 // ID is who the session belongs to: the client id is always the same, the user is that of the last connection.
 func (s *Session) ID() *message.Identity { return s.id.Load() }
+
+// Rename makes id, of the same client, the one that the session belongs to, before its connection attaches.
+func (s *Session) Rename(id *message.Identity) { s.id.Store(id) }
 
 // Link is what a connection tells the session when it attaches.
 type Link struct {

@@ -183,6 +183,14 @@ func (t *Tree) Each(s SubscriberID, fn func(filter string, opts mqtt.SubOptions,
 	}
 }
 
+// Has reports whether s is subscribed to filter.
+func (t *Tree) Has(filter string, s SubscriberID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := t.findPath(filter)
+	return n != 0 && t.findSub(s, n) != 0
+}
+
 // Count is the number of subscriptions of s.
 func (t *Tree) Count(s SubscriberID) int {
 	t.mu.RLock()
