@@ -162,8 +162,8 @@ func (s *Session) purge(t *Turn) {
 	for i := o.next; i < o.n; i++ {
 		e := o.at(i)
 		switch {
-		case e.state != stateQueued || e.m == nil || e.m.Expires == 0:
-		case e.m.Expired(t.Now):
+		case e.state != stateQueued && e.state != stateGated || e.m.Expires == 0:
+		case e.state == stateQueued && e.m.Expired(t.Now):
 			s.dequeue(t, e.seq)
 			o.forget(e, s.limits)
 			*e = entry{state: stateDone, seq: e.seq}
