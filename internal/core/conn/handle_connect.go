@@ -247,6 +247,9 @@ func (c *Conn) accept(w *router.Worker) {
 		b.PutSession(c.id.ClientID, su.expiry)
 		w.CommitBatch(b, nil, nil, nil)
 	}
+	for _, r := range s.Replays() {
+		r.Held = false // its SUBACK was lost with the last connection
+	}
 	c.sh.connected(c, su, present)
 	c.lastSeen = w.Now
 	c.watch(w.Now)

@@ -9,12 +9,6 @@ import (
 	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
 )
 
-// wantReplay is a subscription that retained messages answer.
-type wantReplay struct {
-	filter string
-	opts   mqtt.SubOptions
-}
-
 // handleSubscribe takes SUBSCRIBE. The subscriptions are in force before SUBACK leaves; retained messages follow it.
 func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 	sc := &c.sh.scratch[w.Loop]
@@ -35,7 +29,7 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 	if c.s.Durable() {
 		batch = w.NewBatch()
 	}
-	var replays []wantReplay
+	var replays []*session.Replay
 	codes := sc.codes[:0]
 	for _, sub := range p.Subscriptions {
 		filter := string(sub.Filter)
@@ -45,7 +39,9 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 		rh := opts.RetainHandling()
 		// None for shared subscriptions (MQTT 5 §4.8.2), nor where the client asked for none (§3.8.3.1).
 		if !code.IsError() && !shared && (rh == 0 || rh == 1 && !existed) {
-			replays = append(replays, wantReplay{filter, opts})
+			if r := w.PrepareReplay(c.s, filter, opts, subID); r != nil {
+				replays = append(replays, r)
+			}
 		}
 	}
 	sc.codes = codes
@@ -55,7 +51,7 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 	}
 	c.answerAfter(w, batch, &place{frame: frame, sent: func(w *router.Worker) {
 		for _, r := range replays {
-			w.StartReplay(c.s, r.filter, r.opts, subID)
+			r.Held = false
 		}
 		c.proceedSending(w)
 	}})

@@ -11,15 +11,17 @@ import (
 // from its other clients.
 const replaySlice = 256
 
-// StartReplay prepares the retained messages for a new subscription. They are a cursor over the store, not queue entries,
-// and leave out what is retained from now on: that comes live.
-func (w *Worker) StartReplay(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) {
+// PrepareReplay prepares the retained messages for a new subscription; nil: there are none. They are a cursor over the
+// store, not queue entries, and leave out what is retained from now on: that comes live. They are held until SUBACK leaves.
+func (w *Worker) PrepareReplay(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) *session.Replay {
 	if w.r.retained.Len() == 0 {
-		return
+		return nil
 	}
-	s.SetReplays(append(s.Replays(), &session.Replay{
-		Source: w.r.retained.Cursor(filter), Filter: filter, Grant: grantOf(opts, subID), NoLocal: opts.NoLocal(),
-	}))
+	r := &session.Replay{
+		Source: w.r.retained.Cursor(filter), Filter: filter, Grant: grantOf(opts, subID), NoLocal: opts.NoLocal(), Held: true,
+	}
+	s.SetReplays(append(s.Replays(), r))
+	return r
 }
 
 // endReplays ends what is left of the answers to a subscription that is no more [MQTT-3.10.4-2].
@@ -41,6 +43,9 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 			return true
 		}
 		r := s.Replays()[0]
+		if r.Held {
+			return false // as are those behind it: SUBACKs leave in order
+		}
 		const step = 32
 		msgs, done := r.Source.Next(w.Now, step, w.replay[:0])
 		sent += max(len(msgs), step/4)

@@ -27,6 +27,7 @@ type Replay struct {
 	Filter  string
 	Grant   Grant
 	NoLocal bool // leaves out what the client published itself [MQTT-3.8.3-3]
+	Held    bool // SUBACK has not left
 }
 
 // Replays are the session's unfinished replays. Owner of the connection only.
