@@ -1,6 +1,8 @@
 package router
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,14 +37,14 @@ type groups struct {
 	backlog atomic.Int64 // messages in all groups' queues
 	mu      sync.Mutex
 	byKey   map[groupKey]*Group
-	joined  map[*session.Session][]*Group
+	joined  map[*session.Session]map[*Group]struct{}
 }
 
 type groupKey struct{ name, filter string }
 
 func (gs *groups) init() {
 	gs.byKey = make(map[groupKey]*Group)
-	gs.joined = make(map[*session.Session][]*Group)
+	gs.joined = make(map[*session.Session]map[*Group]struct{})
 }
 
 // join adds a member, or changes its options.
@@ -64,7 +66,10 @@ func (gs *groups) join(tree *subtree.Tree, name, filter string, s *session.Sessi
 	}
 	g.members = append(g.members, m)
 	gs.members.Add(1)
-	gs.joined[s] = append(gs.joined[s], g)
+	if gs.joined[s] == nil {
+		gs.joined[s] = make(map[*Group]struct{})
+	}
+	gs.joined[s][g] = struct{}{}
 	if len(g.members) == 1 {
 		tree.Subscribe(filter, g.id, opts, 0)
 	}
@@ -87,8 +92,7 @@ func (gs *groups) leave(w *Worker, k groupKey, s *session.Session) (g *Group, ex
 	}
 	g.members = slices.Delete(g.members, i, i+1)
 	gs.members.Add(-1)
-	rest := slices.DeleteFunc(gs.joined[s], func(x *Group) bool { return x == g })
-	if gs.joined[s] = rest; len(rest) == 0 {
+	if delete(gs.joined[s], g); len(gs.joined[s]) == 0 {
 		delete(gs.joined, s)
 	}
 	if len(g.members) == 0 {
@@ -116,7 +120,15 @@ func (gs *groups) of(s *session.Session) []*Group {
 func (gs *groups) joinedBy(s *session.Session) []*Group {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
-	return slices.Clone(gs.joined[s])
+	joined := slices.Collect(maps.Keys(gs.joined[s]))
+	slices.SortFunc(joined, func(a, b *Group) int { return cmp.Compare(a.id, b.id) })
+	return joined
+}
+
+func (gs *groups) count(s *session.Session) int {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	return len(gs.joined[s])
 }
 
 func (g *Group) index(s *session.Session) int {

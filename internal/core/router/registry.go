@@ -198,13 +198,23 @@ func (w *Worker) forget(s *session.Session) {
 // dissolve removes what others know of a session that has ended, and passes on what it left.
 func (w *Worker) dissolve(s *session.Session, left []session.Shared) {
 	r := w.r
-	r.subs.RemoveAll(s.Sub)
 	if r.groups.members.Load() > 0 {
 		for _, g := range r.groups.joinedBy(s) {
 			r.groups.leave(w, groupKey{g.name, g.filter}, s)
 		}
 	}
 	w.redistribute(left)
-	r.sessions.table.remove(s.Sub)
 	r.sessions.count.Add(-1)
+	w.unsubscribeAll(s)
+}
+
+// unsubscribeAll removes the subscriptions of a session that has ended, so many in a turn: a hundred thousand of them must
+// not stop the loop. Nothing is delivered by those that remain, and the session's number is not given out before.
+func (w *Worker) unsubscribeAll(s *session.Session) {
+	r := w.r
+	if r.subs.RemoveSome(s.Sub) {
+		r.o.Post(w.Loop, func(loop int, now int64) { r.Worker(loop, now).unsubscribeAll(s) })
+		return
+	}
+	r.sessions.table.remove(s.Sub)
 }

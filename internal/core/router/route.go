@@ -16,6 +16,30 @@ type route struct {
 	stamp     stamp
 	receivers []receiver
 	groups    []*Group
+	cost      int // bytes, about; counted in Worker.cached
+}
+
+// What remembering a topic costs, in bytes, beside the topic: the entry, and each receiver. A topic that everybody
+// subscribes to costs as much as ten thousand others, so the cache is bounded by what it costs, too.
+const (
+	routeCost     = 256
+	receiverCost  = 64
+	costPerTopic  = 2048 // times MatchCache is what the cache of a loop may cost
+	groupRefCost  = 8
+	subIDCost     = 4
+	ownGrantBytes = 48
+)
+
+// weigh sets what remembering the route costs.
+func (rt *route) weigh(topic string) {
+	rt.cost = routeCost + len(topic) + receiverCost*cap(rt.receivers) + groupRefCost*cap(rt.groups)
+	for i := range rt.receivers {
+		rc := &rt.receivers[i]
+		rt.cost += subIDCost * len(rc.grant.SubIDs)
+		if rc.own != nil {
+			rt.cost += ownGrantBytes + subIDCost*len(rc.own.SubIDs)
+		}
+	}
 }
 
 type stamp struct{ subs, shared, acl uint64 }
@@ -44,25 +68,36 @@ func (w *Worker) route(topic string) *route {
 	if rt != nil && rt.stamp == w.r.stamp(topic) {
 		return rt
 	}
-	if rt == nil {
-		if len(w.cache) >= w.r.o.MatchCache {
-			w.evict()
-		}
+	known := rt != nil
+	if known {
+		w.cached -= rt.cost
+		rt.cost = 0
+	} else {
 		rt = new(route)
-		w.cache[strings.Clone(topic)] = rt
 	}
 	w.resolve(rt, topic)
+	rt.weigh(topic)
+	w.cached += rt.cost
+	if !known {
+		w.cache[strings.Clone(topic)] = rt
+	}
+	if limit := w.r.o.MatchCache; len(w.cache) > limit || w.cached > limit*costPerTopic {
+		w.evict(rt)
+	}
 	return rt
 }
 
-// evict forgets an eighth of the cache, whichever the map yields first: publishers of more topics than it holds then cost
-// a match each, but never more.
-func (w *Worker) evict() {
-	n := len(w.cache)/8 + 1
-	for t := range w.cache {
-		delete(w.cache, t)
-		if n--; n == 0 {
+// evict forgets an eighth of the cache, whichever the map yields first, but not keep: publishers of more topics than it
+// holds then cost a match each, but never more.
+func (w *Worker) evict(keep *route) {
+	most := w.r.o.MatchCache - w.r.o.MatchCache/8
+	for t, rt := range w.cache {
+		if len(w.cache) <= most && w.cached <= most*costPerTopic {
 			return
+		}
+		if rt != keep {
+			w.cached -= rt.cost
+			delete(w.cache, t)
 		}
 	}
 }

@@ -43,7 +43,7 @@ type Options struct {
 	Loops      int
 	// Post runs fn on a loop, exclusively for that loop.
 	Post func(loop int, fn func(loop int, now int64))
-	// MatchCache is how many topics each loop remembers the receivers of.
+	// MatchCache is how many topics each loop remembers the receivers of; fewer if there are many receivers.
 	MatchCache int
 	// MaxClients bounds the sessions, connected and absent; 0: no bound.
 	MaxClients int
@@ -91,6 +91,7 @@ type Worker struct {
 	r       *Router
 	pub     session.Publication
 	cache   map[string]*route
+	cached  int // what the cache costs, in bytes
 	matches []subtree.Sub
 	replay  []*message.Message
 }

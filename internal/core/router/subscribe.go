@@ -58,7 +58,7 @@ func (r *Router) Subscribed(s *session.Session, filter string) bool {
 func (r *Router) Subscriptions(s *session.Session) int {
 	n := r.subs.Count(s.Sub)
 	if r.groups.members.Load() > 0 {
-		n += len(r.groups.joinedBy(s))
+		n += r.groups.count(s)
 	}
 	return n
 }

@@ -116,7 +116,7 @@ func (t *Tree) Unsubscribe(filter string, s SubscriberID) (existed bool) {
 	return true
 }
 
-// removeSlice is how many subscriptions RemoveAll takes away before it lets readers in.
+// removeSlice is how many subscriptions RemoveAll takes away before it lets readers in, and RemoveSome at most.
 const removeSlice = 256
 
 // RemoveAll removes all subscriptions of s and returns how many there were. It works in slices, so that the end of a
@@ -131,6 +131,9 @@ func (t *Tree) RemoveAll(s SubscriberID) int {
 		}
 	}
 }
+
+// RemoveSome removes up to 256 subscriptions of s and reports whether there may be more.
+func (t *Tree) RemoveSome(s SubscriberID) (more bool) { return t.removeSome(s) == removeSlice }
 
 func (t *Tree) removeSome(s SubscriberID) int {
 	t.mu.Lock()
