@@ -72,7 +72,7 @@ func (c *Conn) release(w *router.Worker, p *place) {
 		}
 	}
 	c.send(w, frame)
-	if p.sent != nil {
+	if p.sent != nil && c.state == stateOpen {
 		p.sent(w)
 	}
 }

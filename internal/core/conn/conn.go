@@ -87,6 +87,7 @@ var (
 	ErrPacketSlow     = errors.New("a packet was not completed in time")
 	ErrKeepAlive      = errors.New("no packet within one and a half times the keep alive")
 	ErrDisconnected   = errors.New("client disconnected")
+	ErrTooSmall       = errors.New("an answer is larger than the client's maximum packet size")
 	ErrTooMany        = errors.New("the limit of connections is reached")
 	ErrTooManyOpening = errors.New("too many connections that have not sent CONNECT")
 )
@@ -258,8 +259,16 @@ func (c *Conn) proceedSending(w *router.Worker) {
 	}
 }
 
-// send appends a frame to the outbox.
+// fits tells whether the client takes a packet of this size.
+func (c *Conn) fits(frame []byte) bool { return c.maxOut == 0 || uint32(len(frame)) <= c.maxOut }
+
+// send appends a frame to the outbox. One that the client cannot take must not be sent [MQTT-3.1.2-24]; as these are
+// answers, and not messages, that ends the connection.
 func (c *Conn) send(w *router.Worker, frame []byte) {
+	if !c.fits(frame) {
+		c.disconnect(w, mqtt.PacketTooLarge, ErrTooSmall)
+		return
+	}
 	ok, wake := c.t.Out().Append(frame)
 	if wake {
 		w.Touch(c.t)

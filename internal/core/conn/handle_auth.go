@@ -35,17 +35,14 @@ func (c *Conn) step(data []byte) {
 		c.suspend()
 	}
 	c.enhanced.stepping = true
-	c.enhanced.exchange.Step(bytes.Clone(data), func(st Step) {
-		c.t.Post(func(loop int, now int64) {
-			w := c.sh.Router.Worker(loop, now)
-			c.enhanced.stepping = false
-			if before == stateOpen {
-				c.reauthStep(w, st)
-				return
-			}
-			c.authStep(w, st)
-		})
-	})
+	c.enhanced.exchange.Step(bytes.Clone(data), once(c, func(w *router.Worker, st Step) {
+		c.enhanced.stepping = false
+		if before == stateOpen {
+			c.reauthStep(w, st)
+			return
+		}
+		c.authStep(w, st)
+	}))
 }
 
 // authStep takes the server's turn before CONNACK.

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -69,9 +70,7 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		c.startEnhanced(w)
 	case c.sh.Authenticator != nil:
 		c.suspend()
-		c.sh.Authenticator.Authenticate(&su.login, func(v Verdict) {
-			c.t.Post(func(loop int, now int64) { c.verdict(c.sh.Router.Worker(loop, now), v) })
-		})
+		c.sh.Authenticator.Authenticate(&su.login, once(c, c.verdict))
 	default:
 		c.authenticated(w)
 	}
@@ -229,14 +228,15 @@ func (c *Conn) accept(w *router.Worker) {
 	}
 	resumed := c.state == stateWaiting
 	su := c.setup
+	if frame, err := c.connack(su, false); err != nil || !c.fits(frame) { // what a hook wants to tell it fits into no packet, or into none it takes
+		c.fail(w, cmp.Or(err, ErrTooSmall))
+		c.yield(w)
+		return
+	}
 	c.setup = nil
 	s, present := w.Bind(c.id, su.clean)
 	c.s, c.will, c.state, c.keepAlive = s, su.will, stateOpen, su.keepAlive
-	connack, err := c.connack(su, present)
-	if err != nil { // what a hook wants to tell the client does not fit into a packet
-		c.fail(w, err)
-		return
-	}
+	connack, _ := c.connack(su, present) // as before, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
 		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry, Connack: connack,

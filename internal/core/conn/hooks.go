@@ -1,6 +1,24 @@
 package conn
 
-import "github.com/nightjar-mqtt/nightjar/mqtt"
+import (
+	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+// once passes a hook's answer on to the connection's loop, and only the first: a second one would meet the client in
+// another state.
+func once[T any](c *Conn, fn func(w *router.Worker, answer T)) (done func(T)) {
+	answered := false
+	return func(answer T) {
+		c.t.Post(func(loop int, now int64) {
+			if answered {
+				return
+			}
+			answered = true
+			fn(c.sh.Router.Worker(loop, now), answer)
+		})
+	}
+}
 
 // Login is what a client shows when it connects.
 type Login struct {
