@@ -180,11 +180,10 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		_ = l.Close()
 	}
-	for _, h := range b.router.Holders() {
-		if c, ok := h.(*conn.Conn); ok {
-			c.Shutdown()
-		}
-	}
+	b.shared.Close()
+	clients := b.router.Holders()
+	forAll(ctx, clients, (*conn.Conn).ShutdownWill)
+	forAll(ctx, clients, (*conn.Conn).Shutdown)
 	err := b.awaitClients(ctx)
 	close(b.stop)
 	b.ticker.Wait()
@@ -195,6 +194,26 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, e)
 	}
 	return err
+}
+
+// forAll has fn done for all clients and waits for that, or for ctx.
+func forAll(ctx context.Context, clients []router.Holder, fn func(c *conn.Conn, done func())) {
+	var all sync.WaitGroup
+	for _, h := range clients {
+		if c, ok := h.(*conn.Conn); ok {
+			all.Add(1)
+			fn(c, all.Done)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // awaitClients waits until the sessions' connections have gone. Connections without a session have nothing to lose.

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -15,22 +16,30 @@ func TestUnreleasedQoS2(t *testing.T) {
 	onBoth(t, func(t *testing.T, engine string) {
 		p := start(t, options{engine: engine, args: []string{"--memory-limit", "33554432"}})
 		check, memory := bystanders(t, p), p.bounded(100*mb)
+		payload := make([]byte, 64<<10)
 		var attackers []*peer
 		ended := make(chan int64, 4)
 		for i := range 4 {
-			c := connect(t, p, login{id: fmt.Sprintf("hoarder-%d", i), persist: i%2 == 0})
-			attackers = append(attackers, c)
+			l := login{id: fmt.Sprintf("hoarder-%d", i), persist: i%2 == 0}
+			first := connect(t, p, l)
+			attackers = append(attackers, first)
 			go func() {
-				payload := make([]byte, 64<<10)
-				_ = c.SetWriteDeadline(time.Now().Add(4 * second))
 				var sent int64
-				for id := 1; id <= 65535; id++ {
-					n, err := c.Write(publish("hoard", 2, id, payload))
-					sent += int64(n)
-					if err != nil {
+				c := first.Conn
+				for until, id := time.Now().Add(4*second), 1; time.Now().Before(until); id++ {
+					n, err := c.Write(publish("hoard", 2, id%65535+1, payload))
+					if sent += int64(n); err == nil {
+						continue
+					}
+					// Closed: it comes back, again and again.
+					_ = c.Close()
+					if c, err = net.DialTimeout("tcp", p.addr, patience); err != nil {
+						t.Errorf("dial: %v", err)
 						break
 					}
+					_, _ = c.Write(l.packet())
 				}
+				_ = c.Close()
 				ended <- sent
 			}()
 		}
@@ -41,7 +50,8 @@ func TestUnreleasedQoS2(t *testing.T) {
 		t.Logf("took %d MB in 4 s", sent/mb)
 		check()
 		memory()
-		p.log.await(t, patience, "hoarder-", "memory")
+		p.log.await(t, patience, "the memory limit is reached: those who publish at QoS 1 and 2 are read slowly")
+		p.log.await(t, patience, "connection closed", "client=hoarder-", "the memory limit is reached")
 	})
 }
 

@@ -76,6 +76,7 @@ type Shared struct {
 	opening   atomic.Int64
 	open      atomic.Int64
 	paused    pausedConns
+	closing   atomic.Bool // the broker shuts down: nobody is accepted any more
 }
 
 // NewShared completes s for a number of loops.
@@ -89,6 +90,9 @@ func (c *Conn) peer() string {
 	return peer
 }
 
+// Close has all further CONNECT packets refused, because the broker shuts down.
+func (sh *Shared) Close() { sh.closing.Store(true) }
+
 // Open is how many connections there are.
 func (sh *Shared) Open() int64 { return sh.open.Load() }
 
@@ -99,6 +103,7 @@ func (sh *Shared) Opening() int64 { return sh.opening.Load() }
 type pausedConns struct {
 	mu    sync.Mutex
 	conns []*Conn
+	told  bool // the log has that memory is short
 }
 
 // throttle stops reading from c until the next tick.
@@ -115,7 +120,17 @@ func (sh *Shared) Tick() {
 	sh.paused.mu.Lock()
 	conns := sh.paused.conns
 	sh.paused.conns = nil
+	tell := sh.paused.told != (len(conns) > 0) && (len(conns) > 0 || !sh.Router.Limits().OverMemory())
+	if tell {
+		sh.paused.told = len(conns) > 0
+	}
 	sh.paused.mu.Unlock()
+	switch {
+	case tell && len(conns) > 0:
+		sh.Log.Warn("the memory limit is reached: those who publish at QoS 1 and 2 are read slowly", "publishers", len(conns))
+	case tell:
+		sh.Log.Info("there is memory again: publishers are read as fast as they send")
+	}
 	for _, c := range conns {
 		c.t.Post(func(int, int64) {
 			c.throttled = false

@@ -226,6 +226,12 @@ func (c *Conn) accept(w *router.Worker) {
 		c.yield(w)
 		return
 	}
+	// Looked at after the claim: either the one who shuts down finds this connection, or it sees that somebody does.
+	if c.sh.closing.Load() {
+		c.refuse(w, &refusal{mqtt.ServerUnavailable, ErrShutdown.Error()})
+		c.yield(w)
+		return
+	}
 	resumed := c.state == stateWaiting
 	su := c.setup
 	if frame, err := c.connack(su, false); err != nil || !c.fits(frame) { // what a hook wants to tell it fits into no packet, or into none it takes

@@ -50,8 +50,32 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 		c.received++
 		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)), nil)
 	case 2:
+		if c.hoards(p) {
+			return c.refuseHoard(w, p, m)
+		}
 		c.keep(w, p, m)
 	}
+	return nil
+}
+
+// hoards reports whether the memory of all is used up and one more QoS 2 message must not be kept for this client: those
+// who hold many that they do not release are refused first. Reading slowly is not enough, since each is kept until PUBREL.
+func (c *Conn) hoards(p *mqtt.Publish) bool {
+	l := c.sh.Router.Limits()
+	if !l.OverMemory() || c.resent(p) {
+		return false
+	}
+	return c.s.Figures().Received >= int(c.sh.ReceiveMaximum) || l.FarOverMemory()
+}
+
+// refuseHoard refuses such a message. Before MQTT 5 there is no way to say so but to close the connection.
+func (c *Conn) refuseHoard(w *router.Worker, p *mqtt.Publish, m *message.Message) error {
+	const why = "the memory limit is reached"
+	if c.version != mqtt.V5 {
+		return &mqtt.Error{Code: mqtt.QuotaExceeded, Packet: mqtt.PUBLISH, Detail: why + " while the client releases none of its QoS 2 messages"}
+	}
+	c.sh.publishRefused(c, m, why)
+	c.refusePublish(w, p, mqtt.QuotaExceeded)
 	return nil
 }
 

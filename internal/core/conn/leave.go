@@ -76,9 +76,22 @@ func (c *Conn) Evict(clean bool, then func()) {
 	})
 }
 
-// Shutdown ends the connection because the broker does.
-func (c *Conn) Shutdown() {
+// ShutdownWill sends the will of a connection that Shutdown is going to end, while those who subscribe to it are still
+// there; a will with a delay is left to Shutdown. done is called when it is sent, if there is one. Any goroutine.
+func (c *Conn) ShutdownWill(done func()) {
 	c.t.Post(func(loop int, now int64) {
+		defer done()
+		if will := c.will; c.state == stateOpen && will != nil && (will.Delay == 0 || c.s.Expiry() == 0) {
+			c.will = nil
+			c.sh.Router.Worker(loop, now).PublishWill(will)
+		}
+	})
+}
+
+// Shutdown ends the connection because the broker does; done is called when its session has been left. Any goroutine.
+func (c *Conn) Shutdown(done func()) {
+	c.t.Post(func(loop int, now int64) {
+		defer done()
 		w := c.sh.Router.Worker(loop, now)
 		if c.state == stateOpen {
 			c.disconnect(w, mqtt.ServerShuttingDown, ErrShutdown)

@@ -77,6 +77,11 @@ type Limits struct {
 	Queued         atomic.Int64   // what all queues hold
 }
 
+// FarOverMemory reports whether they exceed it by a quarter.
+func (l *Limits) FarOverMemory() bool {
+	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit+l.MemoryLimit/4
+}
+
 // OverMemory reports whether outboxes and queues together exceed the budget.
 func (l *Limits) OverMemory() bool {
 	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit
