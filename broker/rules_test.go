@@ -2,9 +2,11 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -117,7 +119,7 @@ func serve(t *testing.T, o broker.Options) (*broker.Broker, string) {
 		if err := b.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != broker.ErrShutdown {
+		if err := <-served; !errors.Is(err, broker.ErrShutdown) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
@@ -242,10 +244,10 @@ func (p *peer) expectEnd() {
 		if err == nil {
 			continue
 		}
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			p.t.Fatal("the connection stays open")
 		}
-		if err != io.EOF && !strings.Contains(err.Error(), "reset") {
+		if !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
 			p.t.Errorf("the connection ended by %v", err)
 		}
 		return

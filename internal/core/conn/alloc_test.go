@@ -54,18 +54,7 @@ func TestPublishAllocatesNothing(t *testing.T) {
 			for i := range pubs {
 				pubs[i], _ = allocClient(t, sh, i, &mqtt.Connect{Version: tt.pub, CleanStart: true, ClientID: fmt.Append(nil, "pub", i)}, nil, 0)
 			}
-			var reads [][]byte
-			for i := 0; i < topics; i += perRead {
-				var read []byte
-				for j := range perRead {
-					p := mqtt.Publish{Topic: fmt.Appendf(nil, "a/device/%d", i+j), Payload: make([]byte, 64), Props: tt.properties}
-					var err error
-					if read, err = p.Append(read, tt.pub); err != nil {
-						t.Fatal(err)
-					}
-				}
-				reads = append(reads, read)
-			}
+			reads := allocReads(t, topics, perRead, tt.pub, tt.properties)
 			round := func() {
 				for i, read := range reads {
 					for p := 0; p < len(read); {
@@ -94,6 +83,22 @@ func TestPublishAllocatesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+// allocReads makes reads of several PUBLISH packets each, to as many topics.
+func allocReads(t *testing.T, topics, perRead int, v mqtt.Version, properties mqtt.Properties) (reads [][]byte) {
+	for i := 0; i < topics; i += perRead {
+		var read []byte
+		for j := range perRead {
+			p := mqtt.Publish{Topic: fmt.Appendf(nil, "a/device/%d", i+j), Payload: make([]byte, 64), Props: properties}
+			var err error
+			if read, err = p.Append(read, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reads = append(reads, read)
+	}
+	return reads
 }
 
 func allocShared(loops int) *Shared {

@@ -24,17 +24,14 @@ type words struct {
 }
 
 // split cuts at spaces outside quotes.
-func split(s string) (out []string) {
+func split(s string) []string {
 	quoted := false
-	for _, f := range strings.FieldsFunc(s, func(r rune) bool {
+	return strings.FieldsFunc(s, func(r rune) bool {
 		if r == '"' {
 			quoted = !quoted
 		}
 		return r == ' ' && !quoted
-	}) {
-		out = append(out, f)
-	}
-	return out
+	})
 }
 
 // next takes the next word; "" at the end.

@@ -2,6 +2,7 @@ package conn_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -397,7 +398,7 @@ func (c *client) read() (got []string) {
 		got = append(got, describe(f, c.version))
 		c.received = c.received[n:]
 	}
-	if c.closing && c.why != io.EOF && !c.closed {
+	if c.closing && !errors.Is(c.why, io.EOF) && !c.closed {
 		c.closed = true
 		got = append(got, "closed")
 	}

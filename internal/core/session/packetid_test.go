@@ -10,7 +10,9 @@ import (
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
-// TestPacketIDNeverReusedInFlight: a client holds one acknowledgement back while tens of thousands of messages go by, or
+// Long: one story, told once for each of two ways.
+//
+// A client holds one acknowledgement back while tens of thousands of messages go by, or
 // expire while they wait. Its packet id is used for no other message meanwhile [MQTT-2.2.1-4].
 func TestPacketIDNeverReusedInFlight(t *testing.T) {
 	for _, expiring := range []bool{false, true} {
