@@ -132,6 +132,12 @@ func (b *Broker) Publish(name string, payload []byte, qos byte, retain bool) err
 	if qos > 2 {
 		return fmt.Errorf("broker: cannot publish to %q: QoS %d does not exist", name, qos)
 	}
+	b.mu.Lock()
+	closed := b.closed
+	b.mu.Unlock()
+	if closed {
+		return ErrShutdown
+	}
 	m := &message.Message{Topic: name, Payload: append([]byte(nil), payload...), QoS: qos, Retain: retain}
 	m.MarkOwned()
 	done := make(chan struct{})
@@ -216,14 +222,15 @@ func forAll(ctx context.Context, clients []router.Holder, fn func(c *conn.Conn, 
 	}
 }
 
-// awaitClients waits until the sessions' connections have gone. Connections without a session have nothing to lose.
+// awaitClients waits until the sessions' connections have gone. Connections without a session have nothing to lose: those
+// that wait for a hook may wait for ever.
 func (b *Broker) awaitClients(ctx context.Context) error {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for b.shared.Open() > b.shared.Opening() {
+	for b.shared.Bound() > 0 {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("broker: %d connections were not closed in time: %w", b.shared.Open(), ctx.Err())
+			return fmt.Errorf("broker: %d connections were not closed in time: %w", b.shared.Bound(), ctx.Err())
 		case <-t.C:
 		}
 	}

@@ -75,6 +75,7 @@ type Shared struct {
 	scratch   []scratch // per loop
 	opening   atomic.Int64
 	open      atomic.Int64
+	bound     atomic.Int64
 	paused    pausedConns
 	closing   atomic.Bool // the broker shuts down: nobody is accepted any more
 }
@@ -95,6 +96,9 @@ func (sh *Shared) Close() { sh.closing.Store(true) }
 
 // Open is how many connections there are.
 func (sh *Shared) Open() int64 { return sh.open.Load() }
+
+// Bound is how many of them have a session, or had one and may not have written all they were sent.
+func (sh *Shared) Bound() int64 { return sh.bound.Load() }
 
 // Opening is how many connections have not sent CONNECT.
 func (sh *Shared) Opening() int64 { return sh.opening.Load() }

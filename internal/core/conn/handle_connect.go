@@ -242,6 +242,7 @@ func (c *Conn) accept(w *router.Worker) {
 	c.setup = nil
 	s, present := w.Bind(c.id, su.clean)
 	c.s, c.will, c.state, c.keepAlive = s, su.will, stateOpen, su.keepAlive
+	c.sh.bound.Add(1)
 	connack, _ := c.connack(su, present) // as before, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,

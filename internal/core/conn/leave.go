@@ -173,6 +173,9 @@ func (c *Conn) protocolError(w *router.Worker, err error) {
 func (c *Conn) Closed(loop int, now int64, err error) {
 	c.leave(c.sh.Router.Worker(loop, now), err)
 	c.sh.open.Add(-1)
+	if c.s != nil {
+		c.sh.bound.Add(-1)
+	}
 }
 
 func (c *Conn) leaveOpening() {
