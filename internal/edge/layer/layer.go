@@ -27,6 +27,8 @@ type codec interface {
 	encode(clear []byte) error
 	// ready reports whether the handshake is over. Any goroutine.
 	ready() bool
+	// drained says that the outbox below was empty a moment ago. Owner.
+	drained()
 	// finish appends the layer's last words to the outbox below.
 	finish()
 	// closed is called last.
@@ -63,6 +65,13 @@ type conn struct {
 	paused  atomic.Bool
 	want    bool // the handler wants to know when all is written
 	offered bool // an offer of pending bytes is posted
+	end     *end // not nil: CloseAfterFlush was called
+}
+
+// end is how a connection ends once what waits is encoded.
+type end struct {
+	err error
+	by  int64 // in milliseconds of Unix time
 }
 
 // wrap returns a function that makes the layer's handler, for an engine or for the layer below.
@@ -160,14 +169,31 @@ func (l *conn) handshaken(loop int, now int64) {
 	l.Flush()
 }
 
-// Deadline passes the call on.
-func (l *conn) Deadline(loop int, now int64) { l.above.Deadline(loop, now) }
+// Deadline passes the call on, unless the time for the end is over.
+func (l *conn) Deadline(loop int, now int64) {
+	if l.end != nil {
+		l.Close(l.end.err)
+		return
+	}
+	l.above.Deadline(loop, now)
+}
 
 // Drained goes on with clear bytes that waited.
 func (l *conn) Drained(loop int, now int64) {
 	l.asked.Store(false)
+	if l.codec.ready() {
+		l.codec.drained()
+	}
+	if l.end != nil {
+		l.finish(now)
+		return
+	}
 	l.Flush()
-	if l.want && l.out.Bytes() == 0 {
+	switch {
+	case !l.want:
+	case l.out.Bytes() > 0:
+		l.askDrained() // another goroutine is encoding, or the outbox below is full again
+	default:
 		l.want = false
 		l.above.Drained(loop, now)
 	}
@@ -185,29 +211,27 @@ func (l *conn) Closed(loop int, now int64, err error) {
 // Out is the outbox for clear bytes.
 func (l *conn) Out() *outbox.Outbox { return &l.out }
 
-// Flush encodes what waits, as far as the outbox below has room.
+// Flush encodes what waits, as far as the outbox below has room: the rest waits here, where the broker counts it, and
+// payloads that are only referred to are not copied for a peer that does not read.
 func (l *conn) Flush() {
 	if !l.codec.ready() {
 		return // handshaken flushes
 	}
-	var room [16][]byte
+	var space [16][]byte
 	for {
-		if l.below.Out().Bytes() > highWater && !l.closing.Load() {
-			l.askDrained()
-			break
+		room := highWater - l.below.Out().Bytes()
+		if room < highWater/4 {
+			l.below.Flush()
+			if room = highWater - l.below.Out().Bytes(); room < highWater/4 {
+				l.askDrained()
+				break
+			}
 		}
-		bufs, ok := l.out.StartWrite(room[:0])
+		bufs, ok := l.out.StartWrite(space[:0])
 		if !ok {
 			break
 		}
-		n := 0
-		var err error
-		for _, b := range bufs {
-			if err == nil {
-				err = l.codec.encode(b)
-			}
-			n += len(b)
-		}
+		n, err := l.encode(bufs, room)
 		again, _ := l.out.FinishWrite(n, false)
 		if err != nil {
 			l.Close(err)
@@ -218,6 +242,21 @@ func (l *conn) Flush() {
 		}
 	}
 	l.below.Flush()
+}
+
+// encode takes at most room bytes.
+func (l *conn) encode(bufs [][]byte, room int) (n int, err error) {
+	for _, b := range bufs {
+		b = b[:min(len(b), room-n)]
+		if len(b) == 0 {
+			break
+		}
+		if err := l.codec.encode(b); err != nil {
+			return n, err
+		}
+		n += len(b)
+	}
+	return n, nil
 }
 
 func (l *conn) askDrained() {
@@ -235,19 +274,25 @@ func (l *conn) Close(err error) {
 // CloseAfterFlush ends the connection when what waits has been written.
 func (l *conn) CloseAfterFlush(err error, within time.Duration) {
 	l.out.Seal()
-	l.below.Post(func(int, int64) { l.finish(err, within, 0) })
+	l.below.Post(func(_ int, now int64) {
+		if l.closing.Swap(true) {
+			return
+		}
+		l.end = &end{err, now + within.Milliseconds()}
+		l.below.SetDeadline(l.end.by)
+		l.finish(now)
+	})
 }
 
-// finish runs on the owner. Another goroutine may be encoding: then it comes back.
-func (l *conn) finish(err error, within time.Duration, tries int) {
-	l.closing.Store(true)
+// finish encodes what waits, as the peer takes it, and then hands the end over to the layer below.
+func (l *conn) finish(now int64) {
 	l.Flush()
-	if l.out.Bytes() > 0 && l.codec.ready() && tries < 1000 {
-		l.below.Post(func(int, int64) { l.finish(err, within, tries+1) })
+	if l.codec.ready() && l.out.Bytes() > 0 {
+		l.askDrained()
 		return
 	}
 	l.codec.finish()
-	l.below.CloseAfterFlush(err, within)
+	l.below.CloseAfterFlush(l.end.err, time.Duration(max(l.end.by-now, 0))*time.Millisecond)
 }
 
 // Pause stops reading.
@@ -263,17 +308,26 @@ func (l *conn) Resume() {
 		if len(l.pending) > 0 && !l.closing.Load() {
 			l.offer(loop, now, l.pending, true)
 		}
-		if !l.paused.Load() {
-			l.below.Resume()
-		}
+		l.readOn()
 	})
+}
+
+// readOn resumes reading unless the handler has paused it. Owner.
+func (l *conn) readOn() {
+	if !l.paused.Load() {
+		l.below.Resume()
+	}
 }
 
 // Post passes the call on.
 func (l *conn) Post(fn func(loop int, now int64)) { l.below.Post(fn) }
 
-// SetDeadline passes the call on.
-func (l *conn) SetDeadline(at int64) { l.below.SetDeadline(at) }
+// SetDeadline passes the call on, until the end has a time of its own.
+func (l *conn) SetDeadline(at int64) {
+	if l.end == nil {
+		l.below.SetDeadline(at)
+	}
+}
 
 // WantDrained asks for one call of the handler's Drained.
 func (l *conn) WantDrained() {

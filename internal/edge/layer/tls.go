@@ -27,15 +27,15 @@ type tlsCodec struct {
 	l      *conn
 	tls    *tls.Conn
 	mem    memory
-	up     atomic.Bool
 }
 
-// maxHandshake bounds what a peer may send before the handshake is over: it is kept in memory.
-const maxHandshake = 64 << 10
+// maxEarly is how much of what a peer sends is held here until the handshake takes it; the rest is not read. A peer may
+// send at once what belongs behind its last handshake message.
+const maxEarly = 16 << 10
 
 func (c *tlsCodec) start(l *conn) {
 	c.l = l
-	c.mem.below = l.below
+	c.mem.l = l
 	c.mem.sem = c.sem
 	c.mem.cond.L = &c.mem.mu
 	c.tls = tls.Server(&c.mem, c.config)
@@ -52,20 +52,17 @@ func (c *tlsCodec) handshake() {
 		return
 	}
 	c.l.below.Post(func(loop int, now int64) {
-		c.mem.established()
-		c.up.Store(true)
+		c.mem.up.Store(true)
 		c.l.handshaken(loop, now)
 	})
 }
 
-func (c *tlsCodec) ready() bool { return c.up.Load() }
+func (c *tlsCodec) ready() bool { return c.mem.up.Load() }
+func (c *tlsCodec) drained()    {}
 
 func (c *tlsCodec) decode(raw, dst []byte) (int, []byte, error) {
-	if !c.up.Load() {
-		if !c.mem.feed(raw) {
-			return len(raw), dst, errors.New("layer: too many bytes before the end of the TLS handshake")
-		}
-		return len(raw), dst, nil
+	if !c.mem.up.Load() {
+		return c.mem.feed(raw), dst, nil
 	}
 	c.mem.set(raw)
 	for {
@@ -92,7 +89,7 @@ func (c *tlsCodec) encode(clear []byte) error {
 }
 
 func (c *tlsCodec) finish() {
-	if c.up.Load() {
+	if c.mem.up.Load() {
 		_ = c.tls.CloseWrite() // close_notify, so that the peer knows nothing was cut off
 	}
 }
@@ -110,30 +107,29 @@ var errNoData net.Error = noData{}
 
 // memory is the net.Conn below crypto/tls.
 type memory struct {
-	below netloop.Conn
+	l     *conn
 	sem   chan struct{}
+	up    atomic.Bool // the handshake is over: Read never blocks
 	mu    sync.Mutex
 	cond  sync.Cond
 	early []byte // what came before the handshake was over
+	held  bool   // reading is paused until early is taken
 	in    []byte // a view of what the loop has read; owner only
-	up    bool
 	gone  bool
 }
 
-// feed adds bytes for the handshake. false: too many.
-func (m *memory) feed(p []byte) bool {
+// feed takes bytes for the handshake, as many as there is room for.
+func (m *memory) feed(p []byte) (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.early = append(m.early, p...)
+	n = min(len(p), maxEarly-len(m.early))
+	if n < len(p) {
+		m.held = true
+		m.l.below.Pause()
+	}
+	m.early = append(m.early, p[:n]...)
 	m.cond.Signal()
-	return len(m.early) <= maxHandshake
-}
-
-// established ends the time of waiting: from here on Read never blocks.
-func (m *memory) established() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.up = true
+	return n
 }
 
 func (m *memory) set(p []byte) { m.in = p }
@@ -148,9 +144,9 @@ func (m *memory) close() {
 // Read waits for bytes during the handshake, without holding a place among those that compute.
 func (m *memory) Read(p []byte) (int, error) {
 	m.mu.Lock()
-	if !m.up && len(m.early) == 0 && !m.gone {
+	if !m.up.Load() && len(m.early) == 0 && !m.gone {
 		<-m.sem
-		for !m.up && len(m.early) == 0 && !m.gone {
+		for !m.up.Load() && len(m.early) == 0 && !m.gone {
 			m.cond.Wait()
 		}
 		m.mu.Unlock()
@@ -163,6 +159,10 @@ func (m *memory) Read(p []byte) (int, error) {
 		n := copy(p, m.early)
 		if m.early = m.early[n:]; len(m.early) == 0 {
 			m.early = nil
+			if m.held {
+				m.held = false
+				m.l.below.Post(func(int, int64) { m.l.readOn() })
+			}
 		}
 		return n, nil
 	case m.gone:
@@ -175,18 +175,20 @@ func (m *memory) Read(p []byte) (int, error) {
 	return 0, errNoData
 }
 
-// Write appends to the outbox below; Flush follows from the layer, or here during the handshake.
+// Write appends to the outbox below. During the handshake nobody else flushes; later the layer does, once for many records.
 func (m *memory) Write(p []byte) (int, error) {
-	if ok, _ := m.below.Out().Append(p); !ok {
+	if ok, _ := m.l.below.Out().Append(p); !ok {
 		return 0, net.ErrClosed
 	}
-	m.below.Flush()
+	if !m.up.Load() {
+		m.l.below.Flush()
+	}
 	return len(p), nil
 }
 
 func (m *memory) Close() error                     { return nil }
-func (m *memory) LocalAddr() net.Addr              { return m.below.LocalAddr() }
-func (m *memory) RemoteAddr() net.Addr             { return m.below.RemoteAddr() }
+func (m *memory) LocalAddr() net.Addr              { return m.l.below.LocalAddr() }
+func (m *memory) RemoteAddr() net.Addr             { return m.l.below.RemoteAddr() }
 func (m *memory) SetDeadline(time.Time) error      { return nil }
 func (m *memory) SetReadDeadline(time.Time) error  { return nil }
 func (m *memory) SetWriteDeadline(time.Time) error { return nil }

@@ -34,12 +34,23 @@ type wsCodec struct {
 	mask    [4]byte
 	at      int  // place in the mask
 	started bool // a message is under way: only continuation frames may follow
-	closing bool
+	mute    bool // no close frame is due: an HTTP answer was given, or it is sent
+	// last is the close frame that is due when the rest is sent; nil: the usual one.
+	last *ws.Frame
+	// owed is the payload of the last ping that came while much waited for the peer; only it is answered (RFC 6455 §5.5.3).
+	owed []byte
 }
 
 func (c *wsCodec) start(l *conn) { c.l = l }
 func (c *wsCodec) ready() bool   { return true } // nothing is sent before CONNECT came, and that comes after the handshake
 func (c *wsCodec) closed()       {}
+
+func (c *wsCodec) drained() {
+	if c.owed != nil {
+		c.put(ws.NewPongFrame(c.owed))
+		c.owed = nil
+	}
+}
 
 func (c *wsCodec) decode(raw, dst []byte) (n int, clear []byte, err error) {
 	if !c.up {
@@ -115,9 +126,19 @@ func (c *wsCodec) control(h ws.Header, raw []byte, n int) (int, error) {
 	ws.Cipher(payload, h.Mask, 0)
 	switch h.OpCode {
 	case ws.OpPing:
+		if c.owed != nil || c.l.below.Out().Bytes() > highWater {
+			c.owed = payload
+			c.l.askDrained()
+			break
+		}
 		c.put(ws.NewPongFrame(payload))
 	case ws.OpClose:
-		c.close(ws.NewCloseFrame(payload[:min(len(payload), 2)]))
+		code := payload[:min(len(payload), 2)]
+		if len(code) == 1 {
+			code = nil
+		}
+		last := ws.NewCloseFrame(code)
+		c.last = &last
 		return end, errDone
 	}
 	return end, nil
@@ -126,35 +147,59 @@ func (c *wsCodec) control(h ws.Header, raw []byte, n int) (int, error) {
 // upgrade answers the HTTP request that opens the WebSocket. 0: it is incomplete.
 func (c *wsCodec) upgrade(raw []byte) (n int, err error) {
 	end := bytes.Index(raw, []byte("\r\n\r\n"))
-	if end < 0 {
-		if len(raw) > maxRequest {
-			return 0, errors.New("layer: the HTTP request that opens a WebSocket is too long")
-		}
+	switch {
+	case len(raw) > 0 && (raw[0] < 'A' || raw[0] > 'Z'):
+		return 0, c.refuse("400 Bad Request", "what came is not HTTP; clients without WebSocket need another port")
+	case end > maxRequest || end < 0 && len(raw) > maxRequest:
+		return 0, c.refuse("431 Request Header Fields Too Large", "the HTTP request that opens a WebSocket is too long")
+	case end < 0:
 		return 0, nil
 	}
 	n = end + 4
 	var reply bytes.Buffer
-	u := ws.Upgrader{
-		ReadBufferSize: maxRequest,
-		Protocol:       func(p []byte) bool { return string(p) == "mqtt" || string(p) == "mqttv3.1" },
-		OnHeader: func(key, value []byte) error {
-			if len(c.origins) > 0 && strings.EqualFold(string(key), "Origin") && !slices.Contains(c.origins, string(value)) {
-				return ws.RejectConnectionError(ws.RejectionStatus(403), ws.RejectionReason("origin not allowed"))
-			}
-			return nil
-		},
-	}
+	u := ws.Upgrader{ReadBufferSize: maxRequest, ProtocolCustom: chooseProtocol, OnHeader: c.checkOrigin}
 	_, err = u.Upgrade(struct {
 		io.Reader
 		io.Writer
 	}{bytes.NewReader(raw[:n]), &reply})
+	if errors.Is(err, ws.ErrMalformedRequest) && reply.Len() == 0 {
+		return n, c.refuse("400 Bad Request", "not a WebSocket request")
+	}
 	_, _ = c.l.below.Out().Append(reply.Bytes())
 	if err != nil {
-		c.closing = true // an HTTP answer was given; a close frame would not be understood
+		c.mute = true // an HTTP answer was given; a close frame would not be understood
 		return n, fmt.Errorf("layer: not a WebSocket request: %w", err)
 	}
 	c.up = true
 	return n, nil
+}
+
+// chooseProtocol prefers mqtt [MQTT-6.0.0-4]; mqttv3.1 is what clients before MQTT 3.1.1 asked for. A client that asks for
+// others only is refused, one that asks for none is not, as Mosquitto has it.
+func chooseProtocol(offered []byte) (chosen string, ok bool) {
+	for p := range strings.SplitSeq(string(offered), ",") {
+		switch strings.TrimSpace(p) {
+		case "mqtt":
+			return "mqtt", true
+		case "mqttv3.1":
+			chosen = "mqttv3.1"
+		}
+	}
+	return chosen, chosen != ""
+}
+
+func (c *wsCodec) checkOrigin(key, value []byte) error {
+	if len(c.origins) > 0 && strings.EqualFold(string(key), "Origin") && !slices.Contains(c.origins, string(value)) {
+		return ws.RejectConnectionError(ws.RejectionStatus(403), ws.RejectionReason("origin not allowed"))
+	}
+	return nil
+}
+
+// refuse answers what is no request for a WebSocket.
+func (c *wsCodec) refuse(status, why string) error {
+	c.mute = true
+	_, _ = c.l.below.Out().Append([]byte("HTTP/1.1 " + status + "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+	return errors.New("layer: WebSocket: " + why)
 }
 
 func (c *wsCodec) encode(clear []byte) error {
@@ -178,15 +223,9 @@ func (c *wsCodec) encode(clear []byte) error {
 
 // fail ends the connection with a close frame that says why.
 func (c *wsCodec) fail(code ws.StatusCode, why string) error {
-	c.close(ws.NewCloseFrame(ws.NewCloseFrameBody(code, why[:min(len(why), 120)])))
+	last := ws.NewCloseFrame(ws.NewCloseFrameBody(code, why[:min(len(why), 120)]))
+	c.last = &last
 	return errors.New("layer: WebSocket: " + why)
-}
-
-func (c *wsCodec) close(f ws.Frame) {
-	if !c.closing {
-		c.closing = true
-		c.put(f)
-	}
 }
 
 func (c *wsCodec) put(f ws.Frame) {
@@ -195,8 +234,15 @@ func (c *wsCodec) put(f ws.Frame) {
 	}
 }
 
+// finish sends the close frame, after which nothing may come (RFC 6455 §5.5.1).
 func (c *wsCodec) finish() {
-	if c.up {
-		c.close(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
+	if !c.up || c.mute {
+		return
 	}
+	c.mute = true
+	if c.last == nil {
+		usual := ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, ""))
+		c.last = &usual
+	}
+	c.put(*c.last)
 }
