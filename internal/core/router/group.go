@@ -144,24 +144,33 @@ func (g *Group) offer(w *Worker, p *session.Publication, from session.Shared) bo
 	if g.gone {
 		return false
 	}
-	if len(g.queue) == 0 {
-		if g.give(w, p, from) {
+	if len(g.queue) == 0 || p.M.QoS == 0 { // QoS 0 never waits, so it stands behind nothing
+		given, allowed := g.give(w, p, from)
+		switch {
+		case given:
 			return true
+		case !allowed:
+			return g.drop(w, p, from, session.DropNotAllowed)
 		}
+	}
+	if len(g.queue) == 0 {
 		// From here on a member that gets room looks into the queue; one that got it just before is asked again.
 		g.all.backlog.Add(1)
-		if g.give(w, p, from) {
-			g.all.backlog.Add(-1)
+		defer g.all.backlog.Add(-1)
+		if given, _ := g.give(w, p, from); given {
 			return true
 		}
-		defer g.all.backlog.Add(-1)
 	}
 	if p.M.QoS == 0 || !slices.ContainsFunc(g.members, func(m groupMember) bool { return m.grant.QoS > 0 }) {
 		return g.drop(w, p, from, session.DropOutboxFull)
 	}
 	l := w.r.o.Limits
+	full := func() bool { return l.MaxQueued > 0 && len(g.queue) >= l.MaxQueued }
+	if full() {
+		g.purge(w)
+	}
 	switch {
-	case l.MaxQueued > 0 && len(g.queue) >= l.MaxQueued:
+	case full():
 		return g.drop(w, p, from, session.DropQueueFull)
 	case l.OverMemory():
 		return g.drop(w, p, from, session.DropMemory)
@@ -181,22 +190,36 @@ func (g *Group) drop(w *Worker, p *session.Publication, from session.Shared, rea
 	return true
 }
 
+// purge makes room by removing what has expired.
+func (g *Group) purge(w *Worker) {
+	g.queue = slices.DeleteFunc(g.queue, func(sh session.Shared) bool {
+		if !sh.M.Expired(w.Now) {
+			return false
+		}
+		g.uncount(w, sh)
+		w.CountDrop(session.DropExpired, 1)
+		w.dequeue(sh)
+		return true
+	})
+}
+
 // give tries the members once, in turn. What is stored for a leaver goes from its queue in the batch that puts it into the
-// other's.
-func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) bool {
+// other's. allowed tells whether any of them may read the topic.
+func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) (given, allowed bool) {
 	for i := range g.members {
 		at := (g.turn + i) % len(g.members)
 		m := &g.members[at]
 		if !w.r.mayReceive(m.s.ID(), p.M.Topic) {
 			continue
 		}
+		allowed = true
 		if o := m.s.DeliverShared(&w.Turn, p, &m.grant, g); o == session.Delivered || o == session.Dropped {
 			g.turn = (at + 1) % len(g.members)
 			w.dequeueWith(p, from)
-			return true
+			return true, true
 		}
 	}
-	return false
+	return false, allowed
 }
 
 // drain gives what waits to members that have room.
@@ -218,7 +241,9 @@ func (g *Group) drainOne(w *Worker) bool {
 	if first.M.Expired(w.Now) {
 		w.CountDrop(session.DropExpired, 1)
 		w.dequeueWith(&w.pub, first)
-	} else if !g.give(w, &w.pub, first) {
+	} else if given, allowed := g.give(w, &w.pub, first); !allowed {
+		g.drop(w, &w.pub, first, session.DropNotAllowed)
+	} else if !given {
 		return false
 	}
 	g.pop(w)
@@ -226,9 +251,13 @@ func (g *Group) drainOne(w *Worker) bool {
 }
 
 func (g *Group) pop(w *Worker) {
-	w.r.o.Limits.Queued.Add(-g.queue[0].M.Unhold())
+	g.uncount(w, g.queue[0])
 	g.queue[0] = session.Shared{}
 	g.queue = g.queue[1:]
+}
+
+func (g *Group) uncount(w *Worker, sh session.Shared) {
+	w.r.o.Limits.Queued.Add(-sh.M.Unhold())
 	g.all.backlog.Add(-1)
 }
 
