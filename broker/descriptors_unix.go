@@ -10,7 +10,7 @@ const reservedDescriptors = 64
 // descriptorLimit is how many connections the process's descriptors allow; 0: no limit.
 func descriptorLimit() int {
 	var l unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil || uint64(l.Cur) > 1<<30 {
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil || uint64(l.Cur) > 1<<30 { //nolint:unconvert // signed on FreeBSD
 		return 0
 	}
 	return max(int(l.Cur)-reservedDescriptors, 16)

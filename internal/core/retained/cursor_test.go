@@ -160,7 +160,8 @@ func TestAgainstOracle(t *testing.T) {
 					continue
 				}
 				i := r.IntN(len(walks))
-				w, done := walks[i], false
+				w := walks[i]
+				var done bool
 				if w.got, done = w.c.Next(now, 1+r.IntN(6), w.got); done {
 					w.check(t, s, now)
 					walks = slices.Delete(walks, i, i+1)
