@@ -26,10 +26,7 @@ func tuneMemory(profiling bool) {
 	}
 }
 
-const (
-	trimInterval = 5 * time.Second
-	trimAbove    = 2 << 20 // bytes that must be there to be given back
-)
+const trimInterval = 5 * time.Second
 
 // trimWhenIdle gives memory back to the system when hardly anything happens: then a collection disturbs nobody.
 func trimWhenIdle(b *broker.Broker, stop <-chan struct{}) {
@@ -55,11 +52,7 @@ func trimWhenIdle(b *broker.Broker, stop <-chan struct{}) {
 			}
 			continue
 		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		if m.HeapSys-m.HeapReleased-m.HeapAlloc > trimAbove {
-			debug.FreeOSMemory()
-		}
+		debug.FreeOSMemory() // what there is to be given back is known only after the collection that this begins with
 		trimmedAt = s.Connections + 1
 	}
 }
