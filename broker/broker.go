@@ -78,6 +78,11 @@ func New(o Options) (*Broker, error) {
 		EndTurn: func(loop int, _ int64) { b.router.EndTurn(loop) },
 		OnPanic: func(_ int, c netloop.Conn, v any, stack []byte) {
 			b.drops.panics.Add(1)
+			if inSharedState(stack) {
+				o.Logger.Error("state that all connections share has failed; the process ends, because what it holds can no longer be trusted",
+					"address", c.RemoteAddr(), "panic", v, "stack", string(stack))
+				panic(v)
+			}
 			o.Logger.Error("a connection's handler failed; the connection is closed, the broker goes on",
 				"address", c.RemoteAddr(), "panic", v, "stack", string(stack))
 		},

@@ -81,7 +81,7 @@ func Run(s Settings) error {
 	if s.SysInterval > 0 {
 		tree, err := sys.New(b, s.Version)
 		if err != nil {
-			return err
+			return errors.Join(err, shutdown(b, signals, s.ShutdownTime))
 		}
 		go func() {
 			if err := tree.Run(s.SysInterval, stop); err != nil && !errors.Is(err, broker.ErrShutdown) {
@@ -92,7 +92,7 @@ func Run(s Settings) error {
 	for {
 		select {
 		case err := <-failed:
-			return fmt.Errorf("a listener failed: %w", err)
+			return errors.Join(fmt.Errorf("a listener failed: %w", err), shutdown(b, signals, s.ShutdownTime))
 		case sig := <-signals:
 			if sig == syscall.SIGHUP {
 				log.Info("SIGHUP: there is no configuration file to read again")

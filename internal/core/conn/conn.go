@@ -145,7 +145,11 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 	if c.state == stateClosed {
 		return len(p), 0, false
 	}
-	c.incomplete(now, len(p)-n, again || c.state == stateWaiting || c.unread)
+	whole := again || c.state == stateWaiting || c.unread
+	c.incomplete(now, len(p)-n, whole)
+	if !whole && len(p)-n > heldWhenShort && c.mayNotGrow(w) {
+		return len(p), 0, false
+	}
 	return n, need, again
 }
 

@@ -165,7 +165,7 @@ func (c *Conn) prepareWill(p *mqtt.Connect) *refusal {
 	}
 	will := &router.Will{M: m.MarkOwned(), Delay: wl.Props.WillDelay}
 	if wl.Props.Has.Has(mqtt.PropMessageExpiry) {
-		will.Expiry = wl.Props.MessageExpiry
+		will.Expiry, will.Expires = wl.Props.MessageExpiry, true
 	}
 	c.setup.will = will
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
 // What a client sends has answers. One that never reads them must not make them pile up: it is not read itself until it
@@ -18,6 +19,9 @@ const (
 	// heldWhenShort is how many bytes may wait for a client when the memory of all is used up.
 	heldWhenShort = 16 << 10
 )
+
+// ErrMemory ends a connection that sends a large packet when there is no memory for it.
+var ErrMemory = errors.New("the memory limit is reached and a large packet has partly arrived")
 
 // ErrUnread ends a connection whose keep alive has passed while its client did not read.
 var ErrUnread = errors.New("the client does not read what it is sent")
@@ -46,6 +50,29 @@ func (c *Conn) holdBack(w *router.Worker) {
 		c.sh.Log.Warn("the client does not read what it is sent; it is not read until it does",
 			"client", c.id.ClientID, "waiting", n)
 	}
+}
+
+// mayNotGrow looks at a packet that has partly arrived while the memory of all is used up. Its sender is read slowly, and
+// when that does not help it is closed, a stranger at once: many who send nearly all of a large packet hold more than any
+// limit.
+func (c *Conn) mayNotGrow(w *router.Worker) bool {
+	limits := c.sh.Router.Limits()
+	if !limits.OverMemory() {
+		return false
+	}
+	switch {
+	case c.state != stateOpen:
+		c.fail(w, ErrMemory)
+	case limits.FarOverMemory():
+		c.disconnect(w, mqtt.QuotaExceeded, ErrMemory)
+	case !c.throttled:
+		c.throttled = true
+		c.sh.throttle(c)
+		return false
+	default:
+		return false
+	}
+	return true
 }
 
 // goOn reads on, unless there is another reason not to.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 )
 
 // A packet id is not used again as long as its message is in flight, however many messages have expired in the queue
@@ -110,4 +111,35 @@ func TestRightsFollowTheUser(t *testing.T) {
 	c = w.connect("c", "expiry=100 user=alice")
 	pub.do(`PUBLISH a "3"`)
 	c.expect("CONNACK session-present", `PUBLISH a "3"`)
+}
+
+// changing lets everybody read until it is told otherwise.
+type changing struct {
+	byUser
+	revoked bool
+}
+
+func (a *changing) MayReceive(*message.Identity, string) router.Decision {
+	return router.Decision{Allowed: !a.revoked}
+}
+
+// What waits for an absent client is not sent once its right to read the topic has been taken away.
+func TestRevokedWhileQueued(t *testing.T) {
+	rights := &changing{}
+	st := defaults()
+	st.authorizer = rights
+	w := newWorld(t, &st)
+	c, pub := w.connect("c", "expiry=100"), w.connect("pub", "clean")
+	c.do("SUBSCRIBE 1 a qos=1", "DISCONNECT")
+	c.expect("CONNACK", "SUBACK 1 1", "closed")
+	pub.do(`PUBLISH a "1" qos=1 id=1`)
+	rights.revoked = true
+	c = w.connect("c", "expiry=100")
+	c.expect("CONNACK session-present")
+	if n := w.router.Stats().Dropped(session.DropNotAllowed); n != 1 {
+		t.Errorf("%d messages are counted as not allowed, want 1", n)
+	}
+	rights.revoked = false
+	pub.do(`PUBLISH a "2" qos=1 id=2`)
+	c.expect(`PUBLISH a "2" qos=1 id=2`)
 }

@@ -13,8 +13,10 @@ import (
 type Will struct {
 	M     *message.Message
 	Delay uint32 // seconds
-	// Expiry is the message expiry interval in seconds, counted from when the will is sent (MQTT 5 §3.1.3.2.4); 0: none.
-	Expiry uint32
+	// Expiry is the message expiry interval in seconds, counted from when the will is sent (MQTT 5 §3.1.3.2.4), if
+	// Expires is set.
+	Expiry  uint32
+	Expires bool
 }
 
 // offline is what is due for a client that is absent: its delayed will, and the end of its session.
@@ -156,7 +158,7 @@ func (w *Worker) PublishWill(will *Will) {
 	if !w.r.MayPublish(m.From, m.Topic, m.QoS, m.Retain).Allowed {
 		return
 	}
-	if will.Expiry > 0 {
+	if will.Expires {
 		c := *m
 		c.Expires = w.Now + int64(will.Expiry)*1000
 		m = &c

@@ -69,6 +69,10 @@ func (w *Worker) offer(p *session.Publication, rc *receiver) bool {
 // other.
 func (w *Worker) retain(p *session.Publication) {
 	m := p.Own()
+	if m.From == nil && message.IsSys(m.Topic) {
+		w.r.retained.Set(m, nil) // made anew after a restart
+		return
+	}
 	w.r.retained.Set(m, func(seq uint64) {
 		// The sequence is given under the lock that orders the topic; the store keeps the highest (DESIGN rule 4).
 		if len(m.Payload) == 0 {

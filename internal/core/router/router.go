@@ -79,6 +79,9 @@ func New(o Options) *Router {
 		w.Loop = i
 		w.NewBatch = o.Store.NewBatch
 		w.Dropped = o.Dropped
+		if o.Authorizer != nil {
+			w.MayReceive = r.mayReceive
+		}
 		r.workers = append(r.workers, w)
 	}
 	return r

@@ -105,7 +105,7 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outc
 	}
 	if live && !gated {
 		shape := message.Shape{V5: s.v5, QoS: e.qos, SubIDs: e.subIDs}
-		if s.maxPacket < 1<<28 && uint32(shape.Size(p.M)) > s.maxPacket {
+		if uint32(shape.Size(p.M)) > s.maxPacket {
 			return s.dropOne(t, DropTooLarge)
 		}
 	}
@@ -253,13 +253,16 @@ func (s *Session) put(t *Turn, head []byte, pidAt int, id uint16, m *message.Mes
 // Pump sends what waits, as far as the window and the outbox allow: after CONNACK, after an acknowledgement, and when the
 // outbox has drained.
 func (s *Session) Pump(t *Turn) {
-	s.mu.Lock()
-	s.pump(t)
-	waiters := s.takeWaiters()
-	s.mu.Unlock()
-	for _, w := range waiters {
+	for _, w := range s.pumpLocked(t) {
 		w(t.Loop, t.Now)
 	}
+}
+
+func (s *Session) pumpLocked(t *Turn) (waiters []func(loop int, now int64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pump(t)
+	return s.takeWaiters()
 }
 
 // Drained is told that the outbox has become empty, as asked.
@@ -331,6 +334,11 @@ func (s *Session) pumpPublish(t *Turn, e *entry) {
 	}
 	if uint32(shape.Size(e.m)) > s.maxPacket {
 		s.giveUp(t, i, DropTooLarge)
+		return
+	}
+	// A right that was taken away while the message waited.
+	if !started && t.MayReceive != nil && !t.MayReceive(s.ID(), e.m.Topic) {
+		s.giveUp(t, i, DropNotAllowed)
 		return
 	}
 	m, id := e.m, packetID(e.seq)

@@ -15,6 +15,9 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
 )
 
+// largestPacket is what a fixed header can say (MQTT 5 §2.1.4), in bytes, itself included.
+const largestPacket = 268_435_455 + 5
+
 // NeverExpires is the session expiry interval of a session that stays for ever (MQTT 5 §3.1.2.11.2).
 const NeverExpires = math.MaxUint32
 
@@ -179,7 +182,7 @@ func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 	s.epoch++
 	s.maxPacket = l.MaxPacket
 	if s.maxPacket == 0 {
-		s.maxPacket = math.MaxUint32
+		s.maxPacket = largestPacket
 	}
 	s.maxInflight = math.MaxUint16
 	if s.limits.MaxInflight > 0 {

@@ -27,6 +27,8 @@ type Turn struct {
 	dirty []Conn
 	head  []byte // scratch for frames that are a receiver's own
 	n     [numCounters]int64
+	// MayReceive asks whether a client may read a topic; nil: everybody may read everything.
+	MayReceive func(who *message.Identity, topic string) bool
 	// NewBatch begins a change of the store.
 	NewBatch func() Batch
 	// Dropped is told of each session that drops its first message after a report, so that a log line can name it.
