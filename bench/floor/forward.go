@@ -72,7 +72,7 @@ var errBadPacket = errors.New("floor: this is nothing that `nightjar bench` send
 // Data forwards, or reads the packets that come before there is something to forward.
 func (c *conn) Data(loop int, _ int64, p []byte) (n, need int, again bool) {
 	for n < len(p) {
-		if c.routed && p[n] != disconnect {
+		if c.routed && !(len(p) == 2 && p[0] == disconnect) {
 			return n + c.forward(loop, p[n:]), 0, false
 		}
 		head, size := packet(p[n:])

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,7 @@ const lingerTime = time.Second
 // connect runs Parallel clients that each connect, subscribe, disconnect, and do so again as soon as the broker has closed.
 func (r *run) connect(ctx context.Context, report *Report) error {
 	before := r.sample()
+	var last atomic.Pointer[error] // of the rounds that failed
 	for i := range r.o.Parallel {
 		s := r.shardOf(i)
 		c := r.newClient(s, fmt.Sprintf("%s-%d", r.o.Prefix, i), fmt.Sprintf("%s/connect/%d", r.o.Prefix, i))
@@ -27,8 +29,9 @@ func (r *run) connect(ctx context.Context, report *Report) error {
 				failures = 0
 			} else {
 				s.counters.failed++
+				last.Store(&err)
 				if failures++; failures > maxFailures {
-					r.fail(fmt.Errorf("bench: %s could not connect and subscribe %d times in a row (out of ports? see --sources): %w", c.id, failures, err))
+					r.fail(fmt.Errorf("bench: %s could not connect %d times in a row (out of ports? see --sources): %w", c.id, failures, err))
 					return
 				}
 			}
@@ -46,6 +49,9 @@ func (r *run) connect(ctx context.Context, report *Report) error {
 	}
 	report.fill(r, from, to)
 	c := to.counters.since(from.counters)
+	if err := last.Load(); c.ended == 0 && err != nil {
+		return fmt.Errorf("bench: of %d clients none could connect, subscribe and disconnect: %w", r.o.Parallel, *err)
+	}
 	report.Connect = &Rounds{Done: c.ended, Failed: c.failed, Rate: float64(c.ended) / report.Seconds}
 	if report.Broker != nil {
 		report.Connect.CPUPerRound = per(report.Broker.CPUSeconds*1e6, c.ended)

@@ -42,13 +42,17 @@ func (p *publisher) pump() {
 		for len(p.deferred) > 0 && p.ackRoom() >= n {
 			at := p.deferred[0]
 			p.deferred = p.deferred[1:]
-			p.write(at)
+			if !p.write(at) {
+				return
+			}
 		}
 		return
 	}
 	for {
 		for p.room() >= n {
-			p.write(s.run.now())
+			if !p.write(s.run.now()) {
+				return
+			}
 		}
 		p.waiting.Store(true)
 		if p.room() < n { // looked at after waiting was set: who adds to copies later sees it
@@ -58,8 +62,8 @@ func (p *publisher) pump() {
 	}
 }
 
-// write sends one batch with one system call.
-func (p *publisher) write(at int64) {
+// write sends one batch with one system call. false: the connection is closed, which the client is about to be told.
+func (p *publisher) write(at int64) bool {
 	p.pid = p.batch.stamp(at, p.pid)
 	conn, out := p.client.conn, p.client.conn.Out()
 	var ok bool
@@ -69,11 +73,12 @@ func (p *publisher) write(at int64) {
 		ok, _ = out.AppendPublish(p.batch.buf, -1, 0, p.batch.tail, true)
 	}
 	if !ok {
-		return
+		return false
 	}
 	conn.Flush()
 	p.win.sent += int64(p.batch.count)
 	s := p.client.shard
 	s.counters.sent += int64(p.batch.count)
 	s.counters.bytesOut += int64(p.batch.size())
+	return true
 }

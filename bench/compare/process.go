@@ -1,0 +1,196 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
+
+const (
+	startTime = time.Minute      // a broker may take to come up
+	stopTime  = 10 * time.Second // and to go
+)
+
+// process is a running broker.
+type process struct {
+	dir     string
+	address string
+	pid     int // of the process that listens
+	started []*exec.Cmd
+	ended   []chan struct{}
+}
+
+// start runs a broker on a free port and waits until it accepts MQTT clients.
+func (p *peer) start(ctx context.Context, work string) (_ *process, err error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	r := &process{address: fmt.Sprintf("127.0.0.1:%d", port)}
+	if r.dir, err = os.MkdirTemp(work, p.name+"-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s does not come up: %w\n%s", p.name, err, r.output())
+			r.stop()
+		}
+	}()
+	cmds, err := p.commands(r.dir, port)
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(r.dir, "output"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	for _, cmd := range cmds {
+		cmd.Stdout, cmd.Stderr = log, log
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // how it ended does not matter, that it has does
+			close(ended)
+		}()
+		r.started, r.ended = append(r.started, cmd), append(r.ended, ended)
+	}
+	if err := r.await(ctx); err != nil {
+		return nil, err
+	}
+	r.pid, err = listenerPID(port)
+	return r, err
+}
+
+// await tries to connect until it works.
+func (r *process) await(ctx context.Context) error {
+	last := errors.New("not tried yet")
+	for end := time.Now().Add(startTime); time.Now().Before(end); {
+		if last = tryConnect(r.address); last == nil {
+			return nil
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.ended[len(r.ended)-1]:
+			return errors.New("its process has ended")
+		}
+	}
+	return fmt.Errorf("no connection within %v: %w", startTime, last)
+}
+
+// tryConnect makes an MQTT connection.
+func tryConnect(address string) error {
+	c, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	hello := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: []byte("compare")}
+	frame, err := hello.Append(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := c.Write(frame); err != nil {
+		return err
+	}
+	var answer [4]byte
+	if _, err := io.ReadFull(c, answer[:]); err != nil {
+		return err
+	}
+	if answer != [4]byte{0x20, 2, 0, 0} {
+		return fmt.Errorf("CONNACK is % x", answer)
+	}
+	_, err = c.Write([]byte{0xE0, 0})
+	return err
+}
+
+// stop ends what was started, last first, each with its process group.
+func (r *process) stop() {
+	for i := len(r.started) - 1; i >= 0; i-- {
+		group := -r.started[i].Process.Pid
+		_ = syscall.Kill(group, syscall.SIGTERM) // an error means that it is gone
+		select {
+		case <-r.ended[i]:
+		case <-time.After(stopTime):
+		}
+		_ = syscall.Kill(group, syscall.SIGKILL) // and whoever is left of the group
+		<-r.ended[i]
+	}
+	_ = os.RemoveAll(r.dir) // the directory above is removed at the end in any case
+}
+
+// output is the end of what the broker has printed.
+func (r *process) output() string {
+	text, err := os.ReadFile(filepath.Join(r.dir, "output"))
+	if err != nil {
+		return ""
+	}
+	return string(text[max(0, len(text)-2000):])
+}
+
+// freePort finds a port that is free now.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// listenerPID finds the process that listens on a port: what was started may be a script that starts the broker.
+func listenerPID(port int) (int, error) {
+	inode, err := listenerInode(port)
+	if err != nil {
+		return 0, err
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return 0, err
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && target == "socket:["+inode+"]" {
+			return strconv.Atoi(strings.Split(link, "/")[2])
+		}
+	}
+	return 0, fmt.Errorf("no process of this user listens on port %d", port)
+}
+
+// listenerInode looks a listening socket up in /proc/net/tcp: the fields are number, local address, remote address, state
+// (0A: listening), four more, inode.
+func listenerInode(port int) (string, error) {
+	for _, name := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(name)
+		if err != nil {
+			continue // a machine without IPv6 has no tcp6
+		}
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			fields := strings.Fields(lines.Text())
+			if len(fields) > 9 && fields[3] == "0A" && strings.HasSuffix(fields[1], fmt.Sprintf(":%04X", port)) {
+				return fields[9], nil
+			}
+		}
+	}
+	return "", fmt.Errorf("nobody listens on port %d", port)
+}
