@@ -272,3 +272,49 @@ func TestRetainedFlood(t *testing.T) {
 		memory()
 	})
 }
+
+// Hundreds of clients that each send nearly all of the largest packet, and strangers that send nearly all of a CONNECT.
+// Together they would need far more than the memory limit.
+func TestUnfinishedPacketsOfMany(t *testing.T) {
+	cases := []struct {
+		name, reason string
+		clients      int
+		login        bool
+		packet       []byte
+	}{
+		{"PUBLISH", "memory limit", 300, true, publish("t", 0, 0, make([]byte, 1_990_000))[:1_980_000]},
+		{"CONNECT", "memory limit", 1500, false, login{id: "s", v5: true, props: make([]byte, 250_000)}.packet()[:240_000]},
+	}
+	onBoth(t, func(t *testing.T, engine string) {
+		for _, x := range cases {
+			t.Run(x.name, func(t *testing.T) {
+				p := start(t, options{engine: engine, args: []string{"--memory-limit", "33554432"}})
+				check, memory := bystanders(t, p), p.bounded(120*mb)
+				conns := make([]net.Conn, x.clients)
+				parallel(32, func(worker int) {
+					for i := worker; i < len(conns); i += 32 {
+						c, err := net.DialTimeout("tcp", p.addr, patience)
+						if err != nil {
+							t.Errorf("dial: %v", err)
+							return
+						}
+						conns[i] = c
+						if x.login {
+							_, _ = c.Write(login{id: fmt.Sprintf("half-%d", i)}.packet())
+						}
+						_ = c.SetWriteDeadline(time.Now().Add(time.Second / 2))
+						_, _ = c.Write(x.packet)
+					}
+				})
+				check()
+				memory()
+				p.log.await(t, patience, x.reason)
+				for _, c := range conns {
+					if c != nil {
+						_ = c.Close()
+					}
+				}
+			})
+		}
+	})
+}
