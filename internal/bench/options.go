@@ -118,7 +118,7 @@ func (o *Options) complete() error {
 	o.SetupTime = or(o.SetupTime, d.SetupTime)
 	o.Version, o.Parallel, o.Loops = or(o.Version, d.Version), or(o.Parallel, d.Parallel), or(o.Loops, d.Loops)
 	o.Prefix, o.Clients = or(o.Prefix, d.Prefix), or(o.Clients, d.Clients)
-	o.Window = or(o.Window, or(d.Window, max(2*o.Burst, min(1000, windowBytes/o.Payload))))
+	o.Window = or(o.Window, or(d.Window, o.defaultWindow()))
 	o.Sessions = max(o.Sessions, o.Clients)
 	switch {
 	case o.Clients < 0 || o.Clients == 0 && o.Scenario != Connect:
@@ -141,6 +141,15 @@ func (o *Options) complete() error {
 		return fmt.Errorf("bench: the share of wildcards is %g; it must be from 0 to 1", o.Wildcards)
 	}
 	return nil
+}
+
+// defaultWindow keeps a broker busy without filling it up.
+func (o *Options) defaultWindow() int {
+	publishers := 1
+	if o.Scenario == Fanin {
+		publishers = o.Clients // they fill one subscriber's socket
+	}
+	return max(2*o.Burst, min(1000, 5000/publishers, windowBytes/o.Payload/publishers))
 }
 
 func or[T comparable](v, otherwise T) T {

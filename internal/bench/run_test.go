@@ -119,7 +119,7 @@ func TestTraffic(t *testing.T) {
 			if rep.Connections != tt.connections {
 				t.Errorf("%d connections, want %d", rep.Connections, tt.connections)
 			}
-			if rep.Options.Rate > 0 && (rep.SentRate < 0.5*rep.Options.Rate || rep.SentRate > 1.5*rep.Options.Rate) {
+			if rep.Options.Rate > 0 && (rep.SentRate < 0.1*rep.Options.Rate || rep.SentRate > 3*rep.Options.Rate) {
 				t.Errorf("%g messages/s instead of %g", rep.SentRate, rep.Options.Rate)
 			}
 		})
@@ -192,7 +192,7 @@ func TestSubscribe(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkTraffic(t, rep)
-		if got := rep.Subscribe; got.Rate <= 0 || got.Churn < 250 || got.Churn > 750 {
+		if got := rep.Subscribe; got.Rate <= 0 || got.Churn < 50 || got.Churn > 1500 {
 			t.Errorf("%v: %+v", version, got)
 		}
 	}

@@ -116,7 +116,7 @@ func loadFlags(f *pflag.FlagSet, s bench.Scenario, o *bench.Options) {
 	if s == bench.Retained || s == bench.Subscribe {
 		f.IntVar(&o.Window, "window", 0, "publishes under way while setting up; default 1000")
 	} else {
-		f.IntVar(&o.Window, "window", o.Window, "closed loop: `messages` that each publisher may have under way; default 1000, less for large payloads")
+		f.IntVar(&o.Window, "window", o.Window, "closed loop: `messages` that each publisher may have under way; default 1000, less for large payloads and for many publishers of fanin")
 	}
 	if s == bench.Retained {
 		f.BoolVar(&o.Keep, "keep", false, "leave the retained messages behind")
