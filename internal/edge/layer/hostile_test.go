@@ -379,3 +379,110 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// slow is a handler that takes one byte at a time, and none while it has paused its connection.
+type slow struct {
+	c      netloop.Conn
+	got    []byte
+	pause  bool // after the next byte
+	closed []error
+}
+
+func (s *slow) Opened(int, int64)                { s.got = nil }
+func (s *slow) Deadline(int, int64)              {}
+func (s *slow) Drained(int, int64)               {}
+func (s *slow) Closed(_ int, _ int64, err error) { s.closed = append(s.closed, err) }
+func (s *slow) Data(_ int, _ int64, p []byte) (int, int, bool) {
+	if len(s.closed) > 0 {
+		panic("Data after Closed")
+	}
+	s.got = append(s.got, p[0])
+	if s.pause {
+		s.c.Pause()
+		return 1, 0, false
+	}
+	return 1, 0, true
+}
+
+// TestEndOfPeer: what a peer sent before it closed is handled before the handler hears of the end, also if the handler stops
+// for fairness or has paused; and it hears at once, not when the last words are said.
+func TestEndOfPeer(t *testing.T) {
+	message := masked(ws.NewBinaryFrame([]byte("PUBLISH and DISCONNECT")))
+	closing := masked(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
+	open := func(t *testing.T) (*conn, *socket, *slow) {
+		s, h := new(socket), new(slow)
+		l := WebSocket(NewShared(1, new(outbox.Budget)), nil, func(c netloop.Conn) netloop.Handler { h.c = c; return h })(s).(*conn)
+		l.Opened(0, 0)
+		l.Data(0, 0, []byte(request+"\r\n"))
+		return l, s, h
+	}
+	whole := func(t *testing.T, h *slow) {
+		t.Helper()
+		if string(h.got) != "PUBLISH and DISCONNECT" || len(h.closed) != 1 || !errors.Is(h.closed[0], io.EOF) {
+			t.Errorf("the handler got %q and ends %v", h.got, h.closed)
+		}
+	}
+	t.Run("close frame", func(t *testing.T) {
+		l, s, h := open(t)
+		l.Data(0, 0, append(bytes.Clone(message), closing...))
+		s.run(1)
+		whole(t, h)
+		if s.closed == nil {
+			t.Error("the socket is not closed")
+		}
+		l.Closed(0, 2, io.EOF)
+		whole(t, h)
+	})
+	t.Run("socket", func(t *testing.T) {
+		l, s, h := open(t)
+		l.Data(0, 0, message)
+		l.Closed(0, 1, io.EOF)
+		s.run(1)
+		whole(t, h)
+	})
+	for _, tt := range []struct {
+		name string
+		sent []byte
+	}{{"paused, close frame and socket", append(bytes.Clone(message), closing...)}, {"paused, socket", message}} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, s, h := open(t)
+			h.pause = true
+			l.Data(0, 0, tt.sent)
+			s.run(1)
+			l.Closed(0, 1, io.EOF)
+			s.run(1)
+			if len(h.got) != 1 || len(h.closed) != 0 {
+				t.Fatalf("the handler, paused, got %q and ends %v", h.got, h.closed)
+			}
+			h.pause = false
+			l.Resume()
+			s.run(2)
+			whole(t, h)
+			if n := l.shared.budget.Used(); n != 0 {
+				t.Errorf("%d bytes are still charged", n)
+			}
+		})
+	}
+	t.Run("closed while it waits", func(t *testing.T) {
+		l, s, h := open(t)
+		h.pause = true
+		l.Data(0, 0, message)
+		l.Closed(0, 1, io.EOF)
+		l.Close(io.ErrClosedPipe)
+		s.run(1)
+		if len(h.closed) != 1 || !errors.Is(h.closed[0], io.ErrClosedPipe) {
+			t.Errorf("ends %v", h.closed)
+		}
+	})
+	t.Run("half a packet", func(t *testing.T) {
+		l, s, h := open(t)
+		h.pause = true
+		l.Data(0, 0, message)
+		h.c.Resume()
+		s.run(1)
+		l.Closed(0, 1, errors.New("reset")) // not in good order: nothing is waited for
+		if len(h.closed) != 1 {
+			t.Errorf("ends %v", h.closed)
+		}
+	})
+}

@@ -66,7 +66,17 @@ type conn struct {
 	want    bool // the handler wants to know when all is written
 	offered bool // an offer of pending bytes is posted
 	end     *end // not nil: CloseAfterFlush was called
+
+	// The end of the peer's stream. All but the atomic ones belong to the owner.
+	eof    bool        // it has come: what is pending is the last
+	told   bool        // the handler has had its Closed
+	dead   error       // not nil: closed below, but what is pending still waits for the handler
+	waits  atomic.Bool // dead is set
+	ending atomic.Bool // the handler has called Close or CloseAfterFlush
 }
+
+// lastWords is how long what a peer sent before it closed may wait for a handler that has paused.
+const lastWords = 10 * time.Second
 
 // end is how a connection ends once what waits is encoded.
 type end struct {
@@ -92,7 +102,7 @@ func (l *conn) Opened(loop int, now int64) {
 
 // Data decodes what was read and offers it to the handler.
 func (l *conn) Data(loop int, now int64, raw []byte) (n, need int, again bool) {
-	if l.closing.Load() {
+	if l.over() || l.eof {
 		return len(raw), 0, false
 	}
 	clear, own := l.pending, true
@@ -108,7 +118,8 @@ func (l *conn) Data(loop int, now int64, raw []byte) (n, need int, again bool) {
 	l.offer(loop, now, clear, own)
 	if err != nil {
 		if errors.Is(err, errDone) {
-			l.CloseAfterFlush(io.EOF, time.Second)
+			l.eof = true
+			l.settle(loop, now)
 		} else {
 			l.CloseAfterFlush(err, time.Second)
 		}
@@ -138,6 +149,33 @@ func (l *conn) offer(loop int, now int64, clear []byte, own bool) {
 	if again {
 		l.repost()
 	}
+	l.settle(loop, now)
+}
+
+// over reports whether the handler gets no more data.
+func (l *conn) over() bool { return l.told || l.closing.Load() }
+
+// settle tells the handler that the peer has ended its stream, once it has had all of it: it need not wait until the last
+// words have been exchanged, or that a session has ended would be known to the peer first.
+func (l *conn) settle(loop int, now int64) {
+	if !l.eof || l.ending.Load() || len(l.pending) > 0 && (l.paused.Load() || l.offered) {
+		return
+	}
+	if l.dead != nil {
+		l.tell(loop, now, l.dead)
+		return
+	}
+	l.tell(loop, now, io.EOF)
+	l.CloseAfterFlush(io.EOF, time.Second)
+}
+
+// tell is the handler's Closed.
+func (l *conn) tell(loop int, now int64, err error) {
+	l.keep(nil)
+	if !l.told {
+		l.told = true
+		l.above.Closed(loop, now, err)
+	}
 }
 
 // keep holds what the handler has not consumed, charged to the budget.
@@ -157,7 +195,7 @@ func (l *conn) repost() {
 	l.offered = true
 	l.below.Post(func(loop int, now int64) {
 		l.offered = false
-		if len(l.pending) > 0 && !l.closing.Load() {
+		if len(l.pending) > 0 && !l.over() {
 			l.offer(loop, now, l.pending, true)
 		}
 	})
@@ -173,9 +211,9 @@ func (l *conn) handshaken(loop int, now int64) {
 func (l *conn) Deadline(loop int, now int64) {
 	if l.end != nil {
 		l.Close(l.end.err)
-		return
+	} else if !l.told {
+		l.above.Deadline(loop, now)
 	}
-	l.above.Deadline(loop, now)
 }
 
 // Drained goes on with clear bytes that waited.
@@ -190,7 +228,7 @@ func (l *conn) Drained(loop int, now int64) {
 	}
 	l.Flush()
 	switch {
-	case !l.want:
+	case !l.want || l.told:
 	case l.out.Bytes() > 0:
 		l.askDrained() // another goroutine is encoding, or the outbox below is full again
 	default:
@@ -199,13 +237,20 @@ func (l *conn) Drained(loop int, now int64) {
 	}
 }
 
-// Closed passes the call on.
+// Closed passes the call on, when the handler has had what the peer sent before its end.
 func (l *conn) Closed(loop int, now int64, err error) {
-	l.closing.Store(true)
 	l.out.Close()
-	l.keep(nil)
 	l.codec.closed()
-	l.above.Closed(loop, now, err)
+	if !l.over() && errors.Is(err, io.EOF) && len(l.pending) > 0 && (l.paused.Load() || l.offered) {
+		l.eof, l.dead = true, err
+		l.waits.Store(true)
+		if !l.ending.Load() {
+			time.AfterFunc(lastWords, func() { l.below.Post(func(loop int, now int64) { l.tell(loop, now, err) }) })
+			return
+		}
+	}
+	l.closing.Store(true)
+	l.tell(loop, now, err)
 }
 
 // Out is the outbox for clear bytes.
@@ -233,8 +278,9 @@ func (l *conn) Flush() {
 		}
 		n, err := l.encode(bufs, room)
 		again, _ := l.out.FinishWrite(n, false)
-		if err != nil {
-			l.Close(err)
+		if err != nil { // closed below; what came from the peer may still wait for the handler
+			l.out.Close()
+			l.below.Close(err)
 			return
 		}
 		if !again {
@@ -267,14 +313,23 @@ func (l *conn) askDrained() {
 
 // Close ends the connection at once.
 func (l *conn) Close(err error) {
+	l.ending.Store(true)
 	l.out.Close()
 	l.below.Close(err)
+	if l.waits.Load() {
+		l.below.Post(func(loop int, now int64) { l.tell(loop, now, err) })
+	}
 }
 
 // CloseAfterFlush ends the connection when what waits has been written.
 func (l *conn) CloseAfterFlush(err error, within time.Duration) {
+	l.ending.Store(true)
 	l.out.Seal()
-	l.below.Post(func(_ int, now int64) {
+	l.below.Post(func(loop int, now int64) {
+		if l.dead != nil {
+			l.tell(loop, now, err)
+			return
+		}
 		if l.closing.Swap(true) {
 			return
 		}
@@ -305,7 +360,7 @@ func (l *conn) Pause() {
 func (l *conn) Resume() {
 	l.below.Post(func(loop int, now int64) {
 		l.paused.Store(false)
-		if len(l.pending) > 0 && !l.closing.Load() {
+		if len(l.pending) > 0 && !l.over() {
 			l.offer(loop, now, l.pending, true)
 		}
 		l.readOn()
