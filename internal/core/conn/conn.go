@@ -114,7 +114,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 		if c.state == stateClosed {
 			return len(p), 0, false
 		}
-		if w.Work > turnBudget {
+		if w.Spent(turnBudget) {
 			again = true
 			break
 		}
@@ -154,7 +154,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 }
 
 // turnBudget is how much one connection may do before others have their turn, in packets and deliveries.
-const turnBudget = 4096
+const turnBudget = 32768
 
 func (c *Conn) maxPacket() int {
 	if c.state == stateNew {

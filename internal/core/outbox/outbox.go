@@ -69,17 +69,55 @@ func (o *Outbox) AppendPublish(head []byte, pidAt int, pid uint16, payload []byt
 	} else {
 		o.copyHead(head, pidAt, pid)
 	}
-	if owned && len(payload) > RefThreshold {
-		c := getChunk(ref)
-		c.buf, c.w = payload, len(payload)
-		o.push(c, len(payload))
-	} else {
-		o.copyIn(payload)
-	}
+	o.addPayload(payload, owned)
 	o.bytes.Add(int64(len(head) + len(payload)))
 	wake = o.promise()
 	o.mu.Unlock()
 	return true, wake
+}
+
+// Guarded is what became of AppendGuarded.
+type Guarded int
+
+// Outcomes of AppendGuarded.
+const (
+	Appended Guarded = iota
+	Stale            // the guard does not stand at the expected number any more
+	Full             // more bytes wait than the limit allows
+	Refused          // sealed or closed
+)
+
+// AppendGuarded is AppendPublish for a frame without a packet id that may go only as long as guard stands at want and at
+// most limit bytes wait. Both are looked at under the lock that orders appends: whoever changes the guard and then appends,
+// appends behind all frames that were let pass before.
+func (o *Outbox) AppendGuarded(guard *atomic.Uint32, want uint32, limit int, head, payload []byte, owned bool) (g Guarded, wake bool) {
+	o.mu.Lock()
+	switch {
+	case guard.Load() != want:
+		g = Stale
+	case o.sealed:
+		g = Refused
+	case int(o.bytes.Load()) > limit:
+		g = Full
+	default:
+		o.copyIn(head)
+		o.addPayload(payload, owned)
+		o.bytes.Add(int64(len(head) + len(payload)))
+		wake = o.promise()
+	}
+	o.mu.Unlock()
+	return g, wake
+}
+
+// addPayload copies a payload, or refers to it if it is large and stays as it is.
+func (o *Outbox) addPayload(payload []byte, owned bool) {
+	if !owned || len(payload) <= RefThreshold {
+		o.copyIn(payload)
+		return
+	}
+	c := getChunk(ref)
+	c.buf, c.w = payload, len(payload)
+	o.push(c, len(payload))
 }
 
 // promise tells whether the appender has to flush.

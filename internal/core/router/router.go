@@ -112,6 +112,7 @@ func (r *Router) EndTurn(loop int) {
 	w.Flush()
 	w.Fold(&r.stats)
 	w.Work = 0
+	w.Short = r.o.Limits.OverMemory()
 }
 
 // Router gives the shared state.

@@ -2,12 +2,18 @@ package session
 
 import (
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
 // Deliver offers a publication to the session by a match made at subEpoch. It never blocks: what cannot be sent now is
 // queued or dropped and counted.
 func (s *Session) Deliver(t *Turn, p *Publication, g *Grant, subEpoch uint32) Outcome {
+	if p.M.QoS == 0 || g.QoS == 0 {
+		if s.deliverFast(t, p, g, subEpoch) {
+			return Delivered
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -18,6 +24,37 @@ func (s *Session) Deliver(t *Turn, p *Publication, g *Grant, subEpoch uint32) Ou
 		return Stale
 	}
 	return s.deliver(t, p, g, p.M.Retain && g.RAP, nil)
+}
+
+// fastLane is what a QoS 0 delivery in a frame that many share needs of a connection. It is immutable.
+type fastLane struct {
+	conn      Conn
+	out       *outbox.Outbox
+	maxPacket uint32
+	v5        bool
+}
+
+// deliverFast sends a QoS 0 message without the session's lock. What has to be decided under it is left to deliver: false.
+// That the match still holds is looked at under the outbox's lock, which orders the frame and an UNSUBACK or DISCONNECT.
+func (s *Session) deliverFast(t *Turn, p *Publication, g *Grant, subEpoch uint32) bool {
+	l := s.fast.Load()
+	if l == nil || len(g.SubIDs) > 0 || t.Short {
+		return false
+	}
+	head, _ := p.Forms.Head(l.v5, 0, p.M.Retain && g.RAP)
+	if uint32(len(head)+len(p.M.Payload)) > l.maxPacket {
+		return false
+	}
+	r, wake := l.out.AppendGuarded(&s.subEpoch, subEpoch, s.limits.OutboxBytes, head, p.M.Payload, p.M.Owned())
+	if r != outbox.Appended {
+		return false
+	}
+	if wake {
+		t.Touch(l.conn)
+	}
+	t.Work++
+	t.sent(len(head), len(p.M.Payload))
+	return true
 }
 
 // DeliverRetained offers a retained message in answer to a SUBSCRIBE; it keeps its retain flag [MQTT-3.3.1-8].
@@ -243,10 +280,7 @@ func (s *Session) put(t *Turn, head []byte, pidAt int, id uint16, m *message.Mes
 		t.Touch(s.conn)
 	}
 	if ok {
-		t.n[MessagesSent]++
-		t.n[PublishSent]++
-		t.n[PublishBytesSent] += int64(len(m.Payload))
-		t.n[BytesSent] += int64(len(head) + len(m.Payload))
+		t.sent(len(head), len(m.Payload))
 	}
 }
 

@@ -125,7 +125,8 @@ type Session struct {
 	limits *Limits
 
 	mu       sync.Mutex
-	subEpoch atomic.Uint32       // rises with each change of subscriptions, before its acknowledgement leaves
+	subEpoch atomic.Uint32 // rises with each change of subscriptions, before its acknowledgement leaves, and with the connection's end
+	fast     atomic.Pointer[fastLane]
 	conn     Conn                // nil: offline
 	aliases  *aliases            // topic aliases towards the client; nil: none wanted
 	out      *outgoing           // nil: no QoS 1 or 2 message yet
@@ -198,6 +199,9 @@ func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 	if s.out != nil {
 		s.out.rewind()
 	}
+	if s.aliases == nil && !s.limits.QueueQoS0 && !s.limits.UpgradeQoS {
+		s.fast.Store(&fastLane{conn: l.Conn, out: l.Conn.Out(), maxPacket: s.maxPacket, v5: s.v5})
+	}
 	return s.epoch
 }
 
@@ -205,6 +209,8 @@ func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 // (DESIGN section 5, rule 6).
 func (s *Session) Detach(t *Turn) (shared []Shared) {
 	s.mu.Lock()
+	s.fast.Store(nil)
+	s.subEpoch.Add(1) // nothing follows the DISCONNECT that may be sent now
 	s.conn, s.aliases = nil, nil
 	shared = s.takeShared(nil)
 	waiters := s.takeWaiters()

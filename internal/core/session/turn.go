@@ -25,8 +25,12 @@ type Turn struct {
 	Loop  int
 	Work  int // deliveries in this turn, for the fairness budget
 	dirty []Conn
-	head  []byte // scratch for frames that are a receiver's own
-	n     [numCounters]int64
+	// Short tells that the memory budget was used up when the turn began.
+	Short bool
+	// filled is how many bytes were put into outboxes since the last flush.
+	filled int
+	head   []byte // scratch for frames that are a receiver's own
+	n      [numCounters]int64
 	// MayReceive asks whether a client may read a topic; nil: everybody may read everything.
 	MayReceive func(who *message.Identity, topic string) bool
 	// NewBatch begins a change of the store.
@@ -35,18 +39,33 @@ type Turn struct {
 	Dropped func(s *Session, reason Drop)
 }
 
-// flushEvery bounds how many outboxes a turn fills before it writes them: a fan-out to thousands must not hold all its
-// frames in memory, nor the first receiver wait for the last.
-const flushEvery = 256
+// A turn's outboxes are flushed together at its end, so that a receiver's messages leave in one write. These bound how long
+// that may wait: the receivers filled, and the bytes that they hold in memory.
+const (
+	flushReceivers = 16384
+	flushBytes     = 8 << 20
+)
 
 // Touch puts c on the list of connections to flush at the end of the turn.
 func (t *Turn) Touch(c Conn) { t.dirty = append(t.dirty, c) }
 
 // Relieve flushes if the turn has filled many outboxes. Call it without any lock held.
 func (t *Turn) Relieve() {
-	if len(t.dirty) >= flushEvery {
+	if len(t.dirty) >= flushReceivers || t.filled >= flushBytes {
 		t.Flush()
 	}
+}
+
+// Spent reports whether the turn has done as much as one may before others have theirs, in deliveries or in bytes.
+func (t *Turn) Spent(work int) bool { return t.Work > work || t.filled >= flushBytes }
+
+// sent counts a PUBLISH that was put into an outbox.
+func (t *Turn) sent(head, payload int) {
+	t.filled += head + payload
+	t.n[MessagesSent]++
+	t.n[PublishSent]++
+	t.n[PublishBytesSent] += int64(payload)
+	t.n[BytesSent] += int64(head + payload)
 }
 
 // CountDrop counts a message that no single session lost.
@@ -58,7 +77,7 @@ func (t *Turn) Flush() {
 		t.dirty[i] = nil
 		c.Flush()
 	}
-	t.dirty = t.dirty[:0]
+	t.dirty, t.filled = t.dirty[:0], 0
 }
 
 // Counter names a figure that loops count and $SYS shows.
