@@ -10,7 +10,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 # Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
 CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: help build test test-all deps vet lint race fuzz cross fmt clean
+.PHONY: help build test test-all deps vet lint budgets race fuzz cross fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,7 +18,7 @@ help: ## list the targets
 build: ## the binary, stripped, as bin/nightjar
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/nightjar ./cmd/nightjar
 
-test: deps vet lint race ## install what the tests need, then vet, lint and every test with the race detector
+test: deps vet lint budgets race ## install what the tests need, then vet, lint and every test with the race detector
 
 deps: ## what the tests need: Debian's mosquitto, and the clients of other languages
 	./test/install.sh
@@ -29,6 +29,9 @@ vet:
 
 lint: ## golangci-lint, pinned in tools/go.mod
 	$(LINT) run ./...
+
+budgets: ## what may be allocated, counted without the race detector, which makes pools lose things
+	$(GO) test -run 'Alloc' ./mqtt/... ./internal/core/... ./internal/edge/... ./broker/...
 
 race: ## every test with the race detector
 	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...

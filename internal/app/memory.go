@@ -26,7 +26,7 @@ func tuneMemory(profiling bool) {
 	}
 }
 
-const trimInterval = 5 * time.Second
+const trimInterval = 2 * time.Second
 
 // trimWhenIdle gives memory back to the system when hardly anything happens: then a collection disturbs nobody.
 func trimWhenIdle(b *broker.Broker, stop <-chan struct{}) {
