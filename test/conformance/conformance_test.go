@@ -28,14 +28,28 @@ func TestMain(m *testing.M) {
 // has no flag for runs on the broker embedded in this process instead, and says so; none is skipped.
 func TestNightjar(t *testing.T) {
 	for _, engine := range broker.Engines() {
-		t.Run(engine, func(t *testing.T) { runAll(t, nightjar{engine}, failOnFailure) })
+		t.Run(engine, func(t *testing.T) { runAll(t, nightjar{engine: engine}, failOnFailure) })
+	}
+}
+
+// TestTransports holds Nightjar to every case over TLS, WebSocket and both, on each network engine.
+func TestTransports(t *testing.T) {
+	for _, over := range []Transport{OverWSS, OverTLS, OverWS} {
+		t.Run(string(over), func(t *testing.T) {
+			for _, engine := range broker.Engines() {
+				t.Run(engine, func(t *testing.T) {
+					t.Parallel()
+					runAll(t, nightjar{engine, over}, failOnFailure)
+				})
+			}
+		})
 	}
 }
 
 // TestEmbedded holds the embedded broker to every case on a store that answers late and out of order.
 func TestEmbedded(t *testing.T) {
 	for _, engine := range broker.Engines() {
-		t.Run(engine, func(t *testing.T) { runAll(t, embedded{engine, true}, failOnFailure) })
+		t.Run(engine, func(t *testing.T) { runAll(t, embedded{engine: engine, late: true}, failOnFailure) })
 	}
 }
 
@@ -105,7 +119,7 @@ func runOne(t *testing.T, target Target, b Broker, c Case, judge func(*testing.T
 	if !c.Options.IsZero() {
 		own, err := target.Start(c.Options)
 		if n, ok := target.(nightjar); ok && errors.Is(err, errCannot) {
-			target = embedded{n.engine, false}
+			target = embedded{engine: n.engine, over: n.over}
 			t.Logf("%s: runs on %s: %v", c.Key(), target.Name(), err)
 			own, err = target.Start(c.Options)
 		}

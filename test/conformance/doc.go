@@ -10,6 +10,7 @@
 //	go test ./test/conformance -run 'Nightjar/epoll/MQTT-3.1.2-24$'         one statement, both versions
 //	go test -race ./test/conformance -run 'Embedded/epoll/MQTT-3.1.2-24$'   the same on the late store
 //	go test ./test/conformance -run 'Mosquitto/MQTT-3.1.2-24$/v311'         one statement of one version
+//	go test ./test/conformance -run 'Transports/wss/epoll/MQTT-3.1.2-24$'   the same over TLS and WebSocket
 //	NIGHTJAR_CONFORMANCE_ADDR=127.0.0.1:1883 go test ./test/conformance -run Address
 //
 // How to write a case: register a Case in an init function of a file v3_*.go or v5_*.go. Its Run gets a *T, which

@@ -21,6 +21,7 @@ shares no code with the broker. It runs
 - against Nightjar as a process, built with the race detector, on both network engines. Cases that want what
   ` + "`nightjar serve`" + ` has no flag for (users, an ACL, enhanced authentication, response information) run there on a broker
   embedded in the test process, with hooks for them. No case is skipped on Nightjar;
+- the same over TLS, WebSocket and both, with packets and frames that are not aligned;
 - against the embedded broker, on both engines, with a store that answers commits late and in an order that is random
   between sessions. When a broker is stopped, its memory and its store must agree;
 - against Debian's mosquitto 2.0.11, which tests the suite.
@@ -32,6 +33,7 @@ Tests of their own hold that nothing is acknowledged before it is stored or alth
     go test ./test/conformance -run 'Nightjar/epoll/MQTT-3.1.2-24$'       one statement
     go test -race ./test/conformance -run 'Embedded/epoll/MQTT-3.1.2-24$' the same on the late store
     NIGHTJAR_CONFORMANCE_ADDR=127.0.0.1:1883 go test ./test/conformance -run Address    any broker that runs already
+    NIGHTJAR_CONFORMANCE_WS_ADDR=127.0.0.1:8080                           where it listens for WebSocket
 
 The statements are given in our own short words; the standards' text rules. A case is named by the statement it is for,
 and by a part in parentheses where there are several.
@@ -128,7 +130,7 @@ func caseList(cases []Case) string {
 }
 
 func documentBehaviours(b *strings.Builder) {
-	b.WriteString("\n## Behaviours of Mosquitto (B-), and MQTT 3.1 (V31-)\n\nWhat Mosquitto's clients and configurations rely on beyond the standards, or where these leave room; MQTT 3.1 numbers no statements.\n\n" +
+	b.WriteString("\n## Behaviours of Mosquitto (B-), MQTT 3.1 (V31-), WebSocket frames (RFC6455-)\n\nWhat Mosquitto's clients and configurations rely on beyond the standards, or where these leave room; MQTT 3.1 and RFC 6455 number no statements.\n\n" +
 		"| behaviour | MQTT 3.1 and 3.1.1 | MQTT 5.0 |\n|---|---|---|\n")
 	old, v31, five := casesByID(V311), casesByID(V31), casesByID(V5)
 	ids := map[string]bool{}

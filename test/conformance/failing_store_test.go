@@ -31,13 +31,13 @@ func onStore(t *testing.T, versions []Version, run func(s *storeTest)) {
 					f := s.failing.Load()
 					return f != nil && (*f)(c)
 				}})
-				b, err := embedded{engine, true}.start(Options{}, s.store)
+				b, err := embedded{engine: engine, late: true}.start(Options{}, s.store)
 				if err != nil {
 					t.Fatal(err)
 				}
 				s.b = b
 				c := Case{ID: "store", Version: v, Title: t.Name(), Run: func(ct *T) { s.T = ct; run(s) }}
-				res := c.RunOn(embedded{engine, true}, b)
+				res := c.RunOn(embedded{engine: engine, late: true}, b)
 				if err := b.shutdown(); err != nil {
 					t.Errorf("stop: %v", err)
 				}

@@ -29,10 +29,31 @@ type Peer struct {
 
 // Dial opens a connection and sends nothing.
 func (t *T) Dial() *Peer {
-	conn, err := net.DialTimeout("tcp", t.broker.Addr(), patience)
+	p := t.tryDial()
+	if p == nil {
+		t.Fatalf("dial %s: the broker closed the connection during the handshake", t.broker.Addr())
+	}
+	return p
+}
+
+// tryDial is Dial; nil if the broker closes during the handshakes of TLS and WebSocket.
+func (t *T) tryDial() *Peer {
+	dial := func() (net.Conn, error) { return OverTCP.dial(t.broker.Addr()) }
+	if d, ok := t.broker.(dialer); ok {
+		dial = d.Dial
+	}
+	conn, err := dial()
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		t.Logf("dial: %v", err)
+		return nil
+	}
 	if err != nil {
 		t.Fatalf("dial %s: %v", t.broker.Addr(), err)
 	}
+	return t.peer(conn)
+}
+
+func (t *T) peer(conn net.Conn) *Peer {
 	p := &Peer{t: t, name: fmt.Sprintf("peer%d", len(t.peers)+1), conn: conn, r: bufio.NewReader(conn), version: t.Version}
 	t.peers = append(t.peers, p)
 	return p
@@ -344,7 +365,9 @@ func (p *Peer) Close() {
 // that the connection is gone.
 func (p *Peer) CloseWrite() {
 	p.t.Logf("%s closes its direction", p.name)
-	_ = p.conn.(*net.TCPConn).CloseWrite()
+	if err := closeWrite(p.conn); err != nil {
+		p.t.Logf("%s    close: %v", p.name, err)
+	}
 	p.Drain()
 	p.Close()
 }

@@ -262,10 +262,10 @@ var statementsV5 = []Statement{
 	{"MQTT-4.13.1-1", "A malformed packet or protocol error that has a code closes the connection.", Server, ""},
 	{"MQTT-4.13.2-1", "A code of 0x80 or more in CONNACK or DISCONNECT closes, whether or not the packet is sent.", Both, ""},
 
-	{"MQTT-6.0.0-1", "Over WebSocket, MQTT goes in binary frames; others close the connection.", Both, noWebsocket},
-	{"MQTT-6.0.0-2", "Packets may be split over or packed in WebSocket frames.", Both, noWebsocket},
-	{"MQTT-6.0.0-3", "A client offers the sub-protocol mqtt.", Client, clientOnly + "; " + noWebsocket},
-	{"MQTT-6.0.0-4", "The sub-protocol the server selects is mqtt.", Server, noWebsocket},
+	{"MQTT-6.0.0-1", "Over WebSocket, MQTT goes in binary frames; others close the connection.", Both, ""},
+	{"MQTT-6.0.0-2", "Packets may be split over or packed in WebSocket frames.", Both, ""},
+	{"MQTT-6.0.0-3", "A client offers the sub-protocol mqtt.", Client, clientOnly},
+	{"MQTT-6.0.0-4", "The sub-protocol the server selects is mqtt.", Server, ""},
 }
 
 const (

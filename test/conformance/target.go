@@ -70,14 +70,18 @@ func (a addressTarget) Start(o Options) (Broker, error) {
 }
 func (a addressTarget) KeepAliveSlack() time.Duration { return 7 * time.Second }
 
-func (a addressTarget) Addr() string { return string(a) }
-func (a addressTarget) Log() string  { return "" }
-func (a addressTarget) Stop() error  { return nil }
+func (a addressTarget) Addr() string        { return string(a) }
+func (addressTarget) WebSocketAddr() string { return os.Getenv("NIGHTJAR_CONFORMANCE_WS_ADDR") }
+func (a addressTarget) Log() string         { return "" }
+func (a addressTarget) Stop() error         { return nil }
 
 // process is a broker that this suite started.
 type process struct {
 	cmd  *exec.Cmd
 	addr string
+	ws   string        // the address for WebSocket; "": none
+	over Transport     // what clients use
+	to   string        // their address, if it is not addr
 	done chan struct{} // closed when it has ended
 	err  error         // of Wait; read after done
 	out  syncBuffer
@@ -134,8 +138,18 @@ func hangUp(c *net.TCPConn) error {
 	return nil
 }
 
-func (p *process) Addr() string { return p.addr }
-func (p *process) Log() string  { return p.out.String() }
+func (p *process) Addr() string          { return p.addr }
+func (p *process) WebSocketAddr() string { return p.ws }
+
+// Dial connects as the target's clients do.
+func (p *process) Dial() (net.Conn, error) {
+	if p.over == OverTCP {
+		return OverTCP.dial(p.addr)
+	}
+	return p.over.dial(p.to)
+}
+
+func (p *process) Log() string { return p.out.String() }
 
 // Stop sends SIGTERM and waits; a broker that has not ended after 15 s is killed.
 func (p *process) Stop() error {

@@ -2,9 +2,11 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +21,7 @@ import (
 type embedded struct {
 	engine string
 	late   bool
+	over   Transport
 }
 
 func (e embedded) Name() string {
@@ -26,7 +29,7 @@ func (e embedded) Name() string {
 	if e.late {
 		store = "a late store"
 	}
-	return fmt.Sprintf("Nightjar embedded on %s with %s", e.engine, store)
+	return fmt.Sprintf("Nightjar embedded on %s with %s", e.engine+e.over.over(), store)
 }
 
 // KeepAliveSlack is as for the process.
@@ -45,7 +48,7 @@ func (e embedded) Start(o Options) (Broker, error) {
 
 // start runs a broker on the store; nil: in memory.
 func (e embedded) start(o Options, store *storetest.Late) (*embeddedBroker, error) {
-	b := &embeddedBroker{store: store, served: make(chan error, 1)}
+	b := &embeddedBroker{store: store, over: e.over, served: make(chan error, 3)}
 	opts, err := e.options(o)
 	if err != nil {
 		return nil, err
@@ -57,12 +60,17 @@ func (e embedded) start(o Options, store *storetest.Late) (*embeddedBroker, erro
 	if b.broker, err = broker.New(opts); err != nil {
 		return nil, err
 	}
-	l, err := broker.Listen("127.0.0.1:0")
-	if err != nil {
+	if b.addr, err = b.listen(OverTCP); err != nil {
 		return nil, err
 	}
-	b.addr = l.Addr().String()
-	go func() { b.served <- b.broker.Serve(l) }()
+	if b.ws, err = b.listen(OverWS); err != nil {
+		return nil, err
+	}
+	if e.over != OverTCP {
+		if b.to, err = b.listen(e.over); err != nil {
+			return nil, err
+		}
+	}
 	// $SYS belongs to the program around the broker; the cases look for this topic of it.
 	if err := b.broker.Publish("$SYS/broker/version", []byte("nightjar embedded"), 0, true); err != nil {
 		return nil, err
@@ -126,12 +134,44 @@ type embeddedBroker struct {
 	broker *broker.Broker
 	store  *storetest.Late // nil: in memory
 	addr   string
+	ws     string // the address for WebSocket
+	over   Transport
+	to     string // the address for over, if it is not TCP
 	log    syncBuffer
-	served chan error
+	served chan error // what each Serve returned
+	serves int
 }
 
-func (b *embeddedBroker) Addr() string { return b.addr }
-func (b *embeddedBroker) Log() string  { return tail(b.log.String()) }
+// listen serves one more address and returns it.
+func (b *embeddedBroker) listen(over Transport) (string, error) {
+	tr := broker.Transport{WebSocket: over.webSocket()}
+	if over.secure() {
+		id, err := testIdentity()
+		if err != nil {
+			return "", err
+		}
+		tr.TLS = &tls.Config{Certificates: []tls.Certificate{id.pair}}
+	}
+	l, err := broker.Listen("127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	b.serves++
+	go func() { b.served <- b.broker.ServeTransport(l, tr) }()
+	return l.Addr().String(), nil
+}
+
+func (b *embeddedBroker) Addr() string          { return b.addr }
+func (b *embeddedBroker) WebSocketAddr() string { return b.ws }
+func (b *embeddedBroker) Log() string           { return tail(b.log.String()) }
+
+// Dial connects as the target's clients do.
+func (b *embeddedBroker) Dial() (net.Conn, error) {
+	if b.over == OverTCP {
+		return OverTCP.dial(b.addr)
+	}
+	return b.over.dial(b.to)
+}
 
 // Stop compares the broker's memory with the store and shuts the broker down.
 func (b *embeddedBroker) Stop() error {
@@ -147,8 +187,10 @@ func (b *embeddedBroker) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	errs = append(errs, b.broker.Shutdown(ctx))
-	if err := <-b.served; !errors.Is(err, broker.ErrShutdown) {
-		errs = append(errs, fmt.Errorf("Serve returned %w, want %w", err, broker.ErrShutdown))
+	for range b.serves {
+		if err := <-b.served; !errors.Is(err, broker.ErrShutdown) {
+			errs = append(errs, fmt.Errorf("Serve returned %w, want %w", err, broker.ErrShutdown))
+		}
 	}
 	if n := b.broker.Stats().Panics; n > 0 {
 		errs = append(errs, fmt.Errorf("%d connections' handlers failed\n%s", n, b.Log()))

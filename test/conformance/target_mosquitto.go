@@ -42,6 +42,16 @@ func (m mosquitto) startOn(bin string, o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	ws := ""
+	if o.IsZero() {
+		// Not as the only listener: 2.0.11 then ends with "Unable to start any listening sockets".
+		wsPort, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		conf += fmt.Sprintf("listener %d 127.0.0.1\nprotocol websockets\n", wsPort)
+		ws = fmt.Sprintf("127.0.0.1:%d", wsPort)
+	}
 	dir, err := writeTemp(map[string]string{"acl": o.ACL})
 	if err != nil {
 		return nil, err
@@ -78,6 +88,7 @@ func (m mosquitto) startOn(bin string, o Options) (Broker, error) {
 	if err := p.awaitAddr(func() string { return addr }); err != nil {
 		return nil, err
 	}
+	p.ws = ws
 	return p, nil
 }
 

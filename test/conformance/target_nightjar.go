@@ -13,9 +13,12 @@ import (
 )
 
 // nightjar is this tree's broker, built with the race detector once per test run, on one network engine.
-type nightjar struct{ engine string }
+type nightjar struct {
+	engine string
+	over   Transport
+}
 
-func (n nightjar) Name() string { return "Nightjar on " + n.engine }
+func (n nightjar) Name() string { return "Nightjar on " + n.engine + n.over.over() }
 
 // KeepAliveSlack covers a coarse timer under the race detector on a busy machine.
 func (nightjar) KeepAliveSlack() time.Duration { return 2 * time.Second }
@@ -29,6 +32,20 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir := ""
+	if n.over.secure() {
+		id, err := testIdentity()
+		if err != nil {
+			return nil, err
+		}
+		if dir, err = writeTemp(map[string]string{"cert": string(id.cert), "key": string(id.key)}); err != nil {
+			return nil, err
+		}
+		args = append(args, "--cert", filepath.Join(dir, "cert"), "--key", filepath.Join(dir, "key"))
+	}
+	if n.over != OverTCP && n.over != OverWS {
+		args = append(args, "--listen", string(n.over)+"://127.0.0.1:0")
+	}
 	cmd := exec.Command(bin, args...)
 	// A data race is a failure of its own, reported when the broker is stopped (exit code 66).
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
@@ -36,15 +53,22 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if dir != "" {
+		p.tidy = func() { _ = os.RemoveAll(dir) }
+	}
 	if err := p.awaitAddr(func() string { return nightjarAddr(p.out.String()) }); err != nil {
 		return nil, err
+	}
+	p.ws, p.over = schemeAddr(p.out.String(), OverWS), n.over
+	if p.to = schemeAddr(p.out.String(), n.over); n.over != OverTCP && p.to == "" {
+		return nil, fmt.Errorf("nightjar does not say where it listens for %s:\n%s", n.over, p.out.String())
 	}
 	return p, nil
 }
 
 // nightjarArgs is the one place that knows the command line of nightjar serve.
 func nightjarArgs(engine string, o Options) ([]string, error) {
-	args := []string{"serve", "--port", "0", "--engine", engine}
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--listen", "ws://127.0.0.1:0", "--engine", engine}
 	for _, f := range []struct {
 		flag  string
 		value int
@@ -101,10 +125,15 @@ func wantsHooks(o Options) error {
 	return nil
 }
 
-var listeningLine = regexp.MustCompile(`127\.0\.0\.1:([1-9][0-9]*)`)
+var listeningLine = regexp.MustCompile(`listens on (127\.0\.0\.1:[1-9][0-9]*).*\n`)
 
 // nightjarAddr finds the address in what nightjar serve prints when it listens; "" while it has not.
-func nightjarAddr(output string) string { return listeningLine.FindString(output) }
+func nightjarAddr(output string) string {
+	if m := listeningLine.FindStringSubmatch(output); m != nil {
+		return m[1]
+	}
+	return ""
+}
 
 // nightjarBinary builds cmd/nightjar once.
 var nightjarBinary = sync.OnceValues(func() (string, error) {
