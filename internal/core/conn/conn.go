@@ -146,8 +146,10 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 		return len(p), 0, false
 	}
 	whole := again || c.state == stateWaiting || c.unread
+	// After a pause the same bytes come again: they must not bring the next one, or nothing would ever be read.
+	grown := c.partial == 0 || len(p)-n > int(c.got)
 	c.incomplete(now, len(p)-n, whole)
-	if !whole && len(p)-n > heldWhenShort && c.mayNotGrow(w) {
+	if !whole && grown && len(p)-n > heldWhenShort && c.mayNotGrow(w) {
 		return len(p), 0, false
 	}
 	return n, need, again
