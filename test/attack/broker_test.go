@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"os"
@@ -213,22 +212,16 @@ func (r *record) String() string {
 	return r.b.String()
 }
 
-// find returns the first whole line that has all the words, and a channel that is closed when there is more.
-func (r *record) find(words []string) (string, chan struct{}) {
+// lines gives the whole lines from an offset on, where the next ones begin, and a channel that is closed when there are.
+func (r *record) lines(from int) (lines []byte, next int, grown chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lines := bufio.NewScanner(bytes.NewReader(r.b.Bytes()))
-	lines.Buffer(nil, 1<<20)
-lines:
-	for lines.Scan() {
-		for _, w := range words {
-			if !strings.Contains(lines.Text(), w) {
-				continue lines
-			}
-		}
-		return lines.Text(), r.grown
+	all := r.b.Bytes()
+	next = bytes.LastIndexByte(all, '\n') + 1
+	if next <= from {
+		return nil, from, r.grown
 	}
-	return "", r.grown
+	return bytes.Clone(all[from:next]), next, r.grown
 }
 
 // await returns the first line that has all the words.
@@ -236,11 +229,18 @@ func (r *record) await(t *testing.T, within time.Duration, words ...string) stri
 	t.Helper()
 	limit := time.NewTimer(within)
 	defer limit.Stop()
-	for {
-		line, grown := r.find(words)
-		if line != "" {
+	for from := 0; ; {
+		lines, next, grown := r.lines(from)
+	lines:
+		for line := range strings.Lines(string(lines)) {
+			for _, w := range words {
+				if !strings.Contains(line, w) {
+					continue lines
+				}
+			}
 			return line
 		}
+		from = next
 		select {
 		case <-grown:
 		case <-limit.C:
