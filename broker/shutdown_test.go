@@ -34,7 +34,7 @@ func quiet(t *testing.T, o broker.Options) (*broker.Broker, string) {
 		t.Fatal(err)
 	}
 	go func() {
-		if err := b.Serve(l); err != broker.ErrShutdown {
+		if err := b.Serve(l); !errors.Is(err, broker.ErrShutdown) {
 			t.Errorf("Serve: %v", err)
 		}
 	}()

@@ -67,7 +67,7 @@ func TestTakeOverStorm(t *testing.T) {
 					buf := make([]byte, 4096)
 					for {
 						if _, err := c.Read(buf); err != nil {
-							if ne, ok := err.(net.Error); ok && ne.Timeout() {
+							if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 								alive++
 							}
 							break
@@ -127,7 +127,7 @@ func TestUnconnectedFlood(t *testing.T) {
 			go func() {
 				_ = c.SetReadDeadline(time.Now().Add(patience))
 				_, err := c.Read(make([]byte, 1))
-				if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 					t.Errorf("a silent connection is still open after %v", patience)
 				}
 				closed <- time.Since(began)
@@ -221,7 +221,7 @@ func TestDescriptorsExhausted(t *testing.T) {
 				for _, c := range conns {
 					_ = c.SetReadDeadline(time.Now().Add(patience))
 					if _, _, err := c.read(); err != nil {
-						if ne, ok := err.(net.Error); ok && ne.Timeout() {
+						if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 							t.Fatal("a connection is neither served nor refused")
 						}
 						refused++

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -63,7 +64,7 @@ func TestReadPacketTakes(t *testing.T) {
 			t.Errorf("property %d is %+v, wrote %+v", i, pkt.Props[i], p)
 		}
 	}
-	if _, err := readPacket(bytes.NewReader(nil), V5); err != io.EOF {
+	if _, err := readPacket(bytes.NewReader(nil), V5); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v, want io.EOF", err)
 	}
 }
