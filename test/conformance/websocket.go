@@ -66,7 +66,7 @@ func openWebSocket(c net.Conn, protocols ...string) (*webSocket, error) {
 		return nil, err
 	}
 	w := &webSocket{Conn: c, r: bufio.NewReader(c), pongs: make(chan []byte, 100)}
-	response, err := http.ReadResponse(w.r, nil)
+	response, err := http.ReadResponse(w.r, nil) //nolint:bodyclose // what follows a 101 is frames
 	if err != nil {
 		return nil, upgradeRefused{"a closed connection: " + err.Error(), err}
 	}
