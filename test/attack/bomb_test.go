@@ -26,7 +26,7 @@ func TestUnreleasedQoS2(t *testing.T) {
 			go func() {
 				var sent int64
 				c := first.Conn
-				for until, id := time.Now().Add(4*second), 1; time.Now().Before(until); id++ {
+				for until, id := time.Now().Add(2*second), 1; time.Now().Before(until); id++ {
 					n, err := c.Write(publish("hoard", 2, id%65535+1, payload))
 					if sent += int64(n); err == nil {
 						continue
@@ -47,7 +47,7 @@ func TestUnreleasedQoS2(t *testing.T) {
 		for range attackers {
 			sent += <-ended
 		}
-		t.Logf("took %d MB in 4 s", sent/mb)
+		t.Logf("took %d MB in 2 s", sent/mb)
 		check()
 		memory()
 		p.log.await(t, patience, "the memory limit is reached: those who publish at QoS 1 and 2 are read slowly")

@@ -148,7 +148,7 @@ func TestAnswersNobodyReads(t *testing.T) {
 				pub.expect(tPingresp)
 				check, memory := bystanders(t, p), p.bounded(40*mb)
 				c := deaf(t, p, login{id: "deaf"})
-				sent := c.flood(f.packets, second)
+				sent := c.flood(f.packets, second/2)
 				t.Logf("took %d MB", sent/mb)
 				check()
 				memory()
