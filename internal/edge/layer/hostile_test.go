@@ -404,6 +404,8 @@ func (s *slow) Data(_ int, _ int64, p []byte) (int, int, bool) {
 	return 1, 0, true
 }
 
+// Long: each case is a few steps on the same connection, and reads best beside the others.
+//
 // TestEndOfPeer: what a peer sent before it closed is handled before the handler hears of the end, also if the handler stops
 // for fairness or has paused; and it hears at once, not when the last words are said.
 func TestEndOfPeer(t *testing.T) {
