@@ -488,3 +488,85 @@ func TestEndOfPeer(t *testing.T) {
 		}
 	})
 }
+
+// mqttPacket is one of n bytes in all after a fixed header.
+func mqttPacket(n int) []byte {
+	head := []byte{0x30}
+	for left := n; ; {
+		b := byte(left & 127)
+		if left >>= 7; left == 0 {
+			head = append(head, b)
+			break
+		}
+		head = append(head, b|128)
+	}
+	return append(head, bytes.Repeat([]byte{0x55}, n)...)
+}
+
+// TestAPacketPerFrame: packets and frames need not be aligned [MQTT-6.0.0-2], but Eclipse Paho's C client waits for the
+// next frame before it looks at a second packet in one. So each packet has a frame, and only those above 64 KiB several.
+func TestAPacketPerFrame(t *testing.T) {
+	sizes := []int{0, 1, 125, 126, 500, 510, 511, 3, 4000, 5000, 20_000, 65_000, 7, 65_531, 65_532, 65_533, 200_000, 9, 0, 100_000, 2}
+	l, s, _ := openWS(t)
+	var sent, starts []byte
+	var want []int
+	for i, n := range sizes {
+		p := mqttPacket(n)
+		if i%2 == 0 {
+			_, _ = l.Out().Append(p)
+		} else { // in two pieces, the second by reference
+			_, _ = l.Out().AppendPublish(p[:min(len(p), 6)], -1, 0, p[min(len(p), 6):], true)
+		}
+		sent = append(sent, p...)
+		want = append(want, len(p))
+	}
+	l.Flush()
+	var got []byte
+	var frame []int
+	for now := int64(1); ; now++ {
+		part := s.drain(l, now)
+		if len(part) == 0 {
+			break
+		}
+		for _, f := range frames(t, part) {
+			got = append(got, f.Payload...)
+			frame = append(frame, len(f.Payload))
+			starts = append(starts, f.Payload[0])
+		}
+	}
+	if !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes arrived, want %d equal ones", len(got), len(sent))
+	}
+	for i, j := 0, 0; i < len(frame); i++ {
+		whole := frame[i]
+		if starts[i] != 0x30 {
+			t.Fatalf("frame %d does not begin with a packet", i)
+		}
+		for whole < want[j] && i+1 < len(frame) && frame[i] >= 60_000 {
+			i++
+			whole += frame[i]
+		}
+		if whole != want[j] {
+			t.Fatalf("packet %d of %d bytes is in frames of %v", j, want[j], frame)
+		}
+		j++
+	}
+}
+
+// TestBytesThatAreNoPackets go all the same.
+func TestBytesThatAreNoPackets(t *testing.T) {
+	for _, sent := range [][]byte{{0x30}, {0x30, 0xFF}, bytes.Repeat([]byte{0xFF}, 100_000), append(mqttPacket(10), 0x30, 100, 1, 2)} {
+		l, s, _ := openWS(t)
+		_, _ = l.Out().Append(sent)
+		l.Flush()
+		var got []byte
+		for now := int64(1); now < 5; now++ {
+			for _, f := range frames(t, s.drain(l, now)) {
+				got = append(got, f.Payload...)
+			}
+		}
+		if !bytes.Equal(got, sent) {
+			t.Errorf("%d bytes arrived, want %d", len(got), len(sent))
+		}
+	}
+}

@@ -23,8 +23,9 @@ type codec interface {
 	// decode takes all or part of raw and appends the clear bytes to dst. n is what it took. An error ends the connection;
 	// errDone ends it in good order.
 	decode(raw, dst []byte) (n int, clear []byte, err error)
-	// encode appends clear to the outbox below. One call at a time.
-	encode(clear []byte) error
+	// encode takes some of clear, about room bytes, and appends them to the outbox below. One call at a time. What it leaves
+	// is the beginning of clear the next time; it always takes something.
+	encode(clear [][]byte, room int) (n int, err error)
 	// ready reports whether the handshake is over. Any goroutine.
 	ready() bool
 	// drained says that the outbox below was empty a moment ago. Owner.
@@ -276,7 +277,7 @@ func (l *conn) Flush() {
 		if !ok {
 			break
 		}
-		n, err := l.encode(bufs, room)
+		n, err := l.codec.encode(bufs, room)
 		again, _ := l.out.FinishWrite(n, false)
 		if err != nil { // closed below; what came from the peer may still wait for the handler
 			l.out.Close()
@@ -288,21 +289,6 @@ func (l *conn) Flush() {
 		}
 	}
 	l.below.Flush()
-}
-
-// encode takes at most room bytes.
-func (l *conn) encode(bufs [][]byte, room int) (n int, err error) {
-	for _, b := range bufs {
-		b = b[:min(len(b), room-n)]
-		if len(b) == 0 {
-			break
-		}
-		if err := l.codec.encode(b); err != nil {
-			return n, err
-		}
-		n += len(b)
-	}
-	return n, nil
 }
 
 func (l *conn) askDrained() {

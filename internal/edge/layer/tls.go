@@ -83,9 +83,18 @@ func (c *tlsCodec) decode(raw, dst []byte) (int, []byte, error) {
 	}
 }
 
-func (c *tlsCodec) encode(clear []byte) error {
-	_, err := c.tls.Write(clear)
-	return err
+func (c *tlsCodec) encode(clear [][]byte, room int) (n int, err error) {
+	for _, b := range clear {
+		b = b[:min(len(b), room-n)]
+		if len(b) == 0 {
+			break
+		}
+		if _, err := c.tls.Write(b); err != nil {
+			return n, err
+		}
+		n += len(b)
+	}
+	return n, nil
 }
 
 func (c *tlsCodec) finish() {

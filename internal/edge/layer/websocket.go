@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gobwas/ws"
 
@@ -30,6 +32,7 @@ type wsCodec struct {
 	l       *conn
 	origins []string
 	up      bool
+	rest    int   // bytes to send of a packet that is larger than a frame; for the goroutine that encodes
 	left    int64 // payload bytes of the present frame still to come
 	mask    [4]byte
 	at      int  // place in the mask
@@ -202,23 +205,85 @@ func (c *wsCodec) refuse(status, why string) error {
 	return errors.New("layer: WebSocket: " + why)
 }
 
-func (c *wsCodec) encode(clear []byte) error {
-	for len(clear) > 0 {
-		part := clear[:min(len(clear), maxWSFrame)]
-		clear = clear[len(part):]
-		var head [4]byte
-		h := append(head[:0], 0x82) // FIN, binary
-		if len(part) < 126 {
-			h = append(h, byte(len(part)))
-		} else if len(part) <= 0xFFFF {
-			h = binary.BigEndian.AppendUint16(append(h, 126), uint16(len(part)))
+// encode gives each packet a frame; one that is larger than maxWSFrame has several.
+func (c *wsCodec) encode(clear [][]byte, room int) (n int, err error) {
+	scratch := frameBuffers.Get().(*[]byte)
+	out, in := (*scratch)[:0], rope{slices: clear}
+	defer func() {
+		*scratch = out
+		frameBuffers.Put(scratch)
+	}()
+	for waiting := in.len(); n < room && waiting > 0; {
+		size := c.rest
+		if size == 0 {
+			size = in.packet()
+			if n > 0 && size > waiting && waiting <= maxWSFrame {
+				break // its end is to come with the next call
+			}
 		}
-		// Header and payload in one append: a pong from the loop must not come between.
-		if ok, _ := c.l.below.Out().AppendPublish(h, -1, 0, part, false); !ok {
-			return errors.New("layer: the connection is closed")
-		}
+		part := min(size, waiting, maxWSFrame)
+		c.rest = size - part
+		out = appendFrameHead(out, part)
+		out = in.take(out, part)
+		n, waiting = n+part, waiting-part
 	}
-	return nil
+	// All in one append: a pong from the loop must not come between.
+	if ok, _ := c.l.below.Out().Append(out); !ok {
+		return 0, errors.New("layer: the connection is closed")
+	}
+	return n, nil
+}
+
+// frameBuffers are for frames on their way to the outbox below.
+var frameBuffers = sync.Pool{New: func() any { b := make([]byte, 0, highWater+maxWSFrame+4096); return &b }}
+
+// appendFrameHead begins a binary frame to the client with n bytes, at most maxWSFrame.
+func appendFrameHead(out []byte, n int) []byte {
+	out = append(out, 0x82) // FIN, binary
+	if n < 126 {
+		return append(out, byte(n))
+	}
+	return binary.BigEndian.AppendUint16(append(out, 126), uint16(n))
+}
+
+// rope is a string of bytes in several slices.
+type rope struct {
+	slices [][]byte
+	at     int // in the first of them
+}
+
+func (r *rope) len() (n int) {
+	for _, s := range r.slices {
+		n += len(s)
+	}
+	return n - r.at
+}
+
+// take appends the first n bytes to dst and steps over them.
+func (r *rope) take(dst []byte, n int) []byte {
+	for n > 0 {
+		s := r.slices[0][r.at:]
+		if n < len(s) {
+			r.at += n
+			return append(dst, s[:n]...)
+		}
+		dst, n = append(dst, s...), n-len(s)
+		r.slices, r.at = r.slices[1:], 0
+	}
+	return dst
+}
+
+// packet is the size of the MQTT packet that the rope begins with, its fixed header included. Where there is none, or only
+// part of the header, it is a number above all that may be in the rope.
+func (r *rope) packet() int {
+	var head [5]byte
+	front := *r
+	h := front.take(head[:0], min(len(head), r.len()))
+	n, used := binary.Uvarint(h[1:])
+	if used <= 0 {
+		return math.MaxInt
+	}
+	return 1 + used + int(n)
 }
 
 // fail ends the connection with a close frame that says why.
