@@ -28,17 +28,38 @@ const (
 
 // A broker is a running broker process that the client programs talk to.
 type broker struct {
-	port int // on 127.0.0.1
-	log  *tail
+	port  int            // on 127.0.0.1, for plain TCP
+	ports map[string]int // by scheme, for the others
+	ca    string         // file of the authority for TLS
+	log   *tail
 }
 
+// overs are the schemes besides mqtt that brokers listen for.
+var overs = []string{"mqtts", "ws", "wss"}
+
 // nightjarArgs is the one place that knows Nightjar's flags. Port 0 lets the kernel choose.
-func nightjarArgs(engine string) []string {
-	return []string{"serve", "--port", "0", "--engine", engine}
+func nightjarArgs(engine, authority string) []string {
+	args := []string{"serve", "--engine", engine, "--listen", "127.0.0.1:0",
+		"--cert", filepath.Join(authority, certFile), "--key", filepath.Join(authority, keyFile)}
+	for _, scheme := range overs {
+		args = append(args, "--listen", scheme+"://127.0.0.1:0")
+	}
+	return args
 }
 
 // nightjarListens finds the port in what `nightjar serve` prints once it listens.
-var nightjarListens = regexp.MustCompile(`127\.0\.0\.1:([1-9][0-9]*)`)
+var nightjarListens = regexp.MustCompile(`listens on 127\.0\.0\.1:([1-9][0-9]*)`)
+
+// nightjarPort finds the port for a scheme.
+func nightjarPort(t *testing.T, output, scheme string) int {
+	t.Helper()
+	m := regexp.MustCompile(`\b` + scheme + `://127\.0\.0\.1:([1-9][0-9]*)`).FindStringSubmatch(output)
+	if m == nil {
+		t.Fatalf("nightjar does not say where it listens for %s:\n%s", scheme, output)
+	}
+	port, _ := strconv.Atoi(m[1]) // digits by the expression
+	return port
+}
 
 // buildNightjar compiles cmd/nightjar once per test run.
 var buildNightjar = sync.OnceValues(func() (string, error) {
@@ -60,10 +81,14 @@ func startNightjar(t *testing.T, engine string) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, nightjarArgs(engine)...)
-	b := &broker{log: &tail{}}
+	authority := makeAuthority(t)
+	cmd := exec.Command(bin, nightjarArgs(engine, authority)...)
+	b := &broker{log: &tail{}, ports: map[string]int{}, ca: filepath.Join(authority, caFile)}
 	if b.port, err = start(t, cmd, b.log, nightjarListens); err != nil {
 		t.Fatalf("nightjar %v; its output:\n%s", err, b.log)
+	}
+	for _, scheme := range overs {
+		b.ports[scheme] = nightjarPort(t, b.log.String(), scheme)
 	}
 	b.awaitAccept(t)
 	return b
@@ -78,10 +103,24 @@ func startMosquitto(t *testing.T) *broker {
 		bin = "/usr/sbin/mosquitto" // not in every user's PATH
 	}
 	need(t, requirement{bin, "mosquitto"})
+	authority := makeAuthority(t)
 	for range 5 {
-		b := &broker{port: freePort(t), log: &tail{}}
+		b := &broker{port: freePort(t), log: &tail{}, ports: map[string]int{}, ca: filepath.Join(authority, caFile)}
 		conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 		text := fmt.Sprintf("listener %d 127.0.0.1\nallow_anonymous true\nlog_dest stderr\nlog_type all\n", b.port)
+		if os.Getuid() == 0 {
+			text += "user root\n" // the key is for its owner alone
+		}
+		for _, scheme := range overs {
+			b.ports[scheme] = freePort(t)
+			text += fmt.Sprintf("listener %d 127.0.0.1\n", b.ports[scheme])
+			if scheme != "mqtts" {
+				text += "protocol websockets\n"
+			}
+			if scheme != "ws" {
+				text += fmt.Sprintf("certfile %s\nkeyfile %s\n", filepath.Join(authority, certFile), filepath.Join(authority, keyFile))
+			}
+		}
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -26,10 +26,12 @@ func steps(version string) []string {
 	return s
 }
 
-// A client is one program and the MQTT versions it speaks. It is called with HOST PORT VERSION after argv.
+// A client is one program and the MQTT versions it speaks. It is called with HOST PORT VERSION after argv, and with SCHEME
+// CAFILE after these for the transports named in over, in the last of its versions.
 type client struct {
 	name     string
 	versions []string
+	over     []string
 	needs    []requirement
 	compile  *compile // nil for interpreted languages
 	argv     []string // OUT stands for outDir
@@ -48,18 +50,18 @@ var (
 
 // clients is the table of programs; compile steps are shared by all brokers of a test run.
 var clients = []*client{
-	{name: "mosquitto", versions: all,
+	{name: "mosquitto", versions: all, over: []string{"mqtts"},
 		needs: []requirement{{"mosquitto_pub", "Debian's mosquitto-clients"}, {"mosquitto_sub", "Debian's mosquitto-clients"},
 			{"bash", "Debian's bash"}, {"stdbuf", "Debian's coreutils"}},
 		argv: []string{"bash", "mosquitto/steps.sh"}},
 	// Debian's interpreter by path: another one earlier in PATH does not see Debian's packages.
-	{name: "python", versions: all,
+	{name: "python", versions: all, over: overs,
 		needs: []requirement{{"/usr/bin/python3", "Debian's python3"}, {paho, "Debian's python3-paho-mqtt"}},
 		argv:  []string{"/usr/bin/python3", "-B", "python/steps.py"}},
-	{name: "c", versions: all,
+	{name: "c", versions: all, over: overs,
 		compile: &compile{
 			needs: []requirement{{"gcc", "Debian's gcc"}, {"/usr/include/MQTTClient.h", "Debian's libpaho-mqtt-dev"}},
-			argv:  append(append([]string{"gcc", "-std=c11"}, warnings...), "-o", "OUT/c", "c/steps.c", "-lpaho-mqtt3c")},
+			argv:  append(append([]string{"gcc", "-std=c11"}, warnings...), "-o", "OUT/c", "c/steps.c", "-lpaho-mqtt3cs")},
 		argv: []string{"OUT/c"}},
 	{name: "cpp", versions: all,
 		compile: &compile{
@@ -75,13 +77,13 @@ var clients = []*client{
 				{"/usr/share/java/mqtt-client.jar", "Debian's libmqtt-client-java"}},
 			argv: []string{"javac", "-Xlint:all,-path,-try", "-Werror", "-cp", javaJars, "-d", "OUT/java", "java/Steps.java"}},
 		argv: []string{"java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", javaJars + ":OUT/java", "Steps"}},
-	{name: "js", versions: all,
+	{name: "js", versions: all, over: overs,
 		needs: []requirement{{"node", "Debian's nodejs"}, {"js/node_modules/mqtt", "`npm ci` in test/interop/js"}},
 		argv:  []string{"node", "js/steps.mjs"}},
-	{name: "paho.mqtt.golang", versions: upTo311,
+	{name: "paho.mqtt.golang", versions: upTo311, over: overs,
 		compile: &compile{needs: goNeeds, dir: "goclients", argv: []string{"go", "build", "-o", "OUT/gov3", "./v3"}},
 		argv:    []string{"OUT/gov3"}},
-	{name: "paho.golang", versions: only5,
+	{name: "paho.golang", versions: only5, over: []string{"mqtts"},
 		compile: &compile{needs: goNeeds, dir: "goclients", argv: []string{"go", "build", "-o", "OUT/gov5", "./v5"}},
 		argv:    []string{"OUT/gov5"}},
 	{name: "ruby", versions: all, needs: []requirement{{"ruby", "Debian's ruby"}}, argv: []string{"ruby", "ruby/steps.rb"}},
@@ -124,7 +126,13 @@ func runClients(t *testing.T, b *broker) {
 			for _, version := range c.versions {
 				t.Run(c.name+"/"+version, func(t *testing.T) {
 					t.Parallel()
-					c.run(t, b, version)
+					c.run(t, version, strconv.Itoa(b.port))
+				})
+			}
+			for _, scheme := range c.over {
+				t.Run(c.name+"/"+scheme, func(t *testing.T) {
+					t.Parallel()
+					c.run(t, c.versions[len(c.versions)-1], strconv.Itoa(b.ports[scheme]), scheme, b.ca)
 				})
 			}
 		}
@@ -134,8 +142,9 @@ func runClients(t *testing.T, b *broker) {
 	}
 }
 
-// run executes one program and judges what it reports.
-func (c *client) run(t *testing.T, b *broker, version string) {
+// run executes one program and judges what it reports. over is empty, or a scheme and the file of the authority.
+func (c *client) run(t *testing.T, version, port string, over ...string) {
+	t.Helper()
 	need(t, c.needs...)
 	if c.compile != nil {
 		if err := c.compile.run(); err != nil {
@@ -144,7 +153,7 @@ func (c *client) run(t *testing.T, b *broker, version string) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), runLimit)
 	defer cancel()
-	argv := append(inOutDir(c.argv), "127.0.0.1", strconv.Itoa(b.port), version)
+	argv := append(append(inOutDir(c.argv), "127.0.0.1", port, version), over...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

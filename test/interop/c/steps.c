@@ -1,5 +1,5 @@
 /* Interop steps with Eclipse Paho C (Debian's libpaho-mqtt-dev), its blocking MQTTClient.
-   Called with HOST PORT VERSION; see ../README.md. */
+   Called with HOST PORT VERSION [SCHEME CAFILE]; see ../README.md. */
 #define _POSIX_C_SOURCE 200809L
 #include <MQTTClient.h>
 #include <setjmp.h>
@@ -16,6 +16,7 @@ static const char *texts[NTEXTS] = {"1", "2", "3 gr\u00fcn \u2615"};
 
 static char **arguments;
 static char uri[256], prefix[128];
+static const char *ca; /* NULL: the system's, or no TLS */
 static const char *version;
 static int mqtt_version;
 static pid_t self;
@@ -75,6 +76,12 @@ static peer open_peer(const char *name, bool clean, const char *will)
     }
     opts.MQTTVersion = mqtt_version;
     opts.connectTimeout = WAIT_MS / 1000;
+    MQTTClient_SSLOptions tls = MQTTClient_SSLOptions_initializer;
+    if (ca != NULL) {
+        tls.trustStore = ca;
+        tls.verify = 1;
+        opts.ssl = &tls;
+    }
     if (will != NULL) {
         snprintf(will_topic, sizeof will_topic, "%s/will", prefix);
         last.topicName = will_topic;
@@ -262,7 +269,11 @@ static void drop_with_will(void)
     if (child == 0) {
         char parent[16];
         snprintf(parent, sizeof parent, "%d", (int)self);
-        execl("/proc/self/exe", arguments[0], arguments[1], arguments[2], arguments[3], parent, (char *)NULL);
+        if (ca == NULL)
+            execl("/proc/self/exe", arguments[0], arguments[1], arguments[2], arguments[3], parent, (char *)NULL);
+        else
+            execl("/proc/self/exe", arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5],
+                  parent, (char *)NULL);
         _exit(99);
     }
     int status = -1;
@@ -392,10 +403,15 @@ int main(int argc, char **argv)
     mqtt_version = strcmp(version, "5") == 0     ? MQTTVERSION_5
                    : strcmp(version, "3.1") == 0 ? MQTTVERSION_3_1
                                                  : MQTTVERSION_3_1_1;
-    self = argc > 4 ? atoi(argv[4]) : getpid(); /* the parent's, in the copy that is to be lost */
-    snprintf(uri, sizeof uri, "tcp://%s:%s", argv[1], argv[2]);
+    self = argc == 5 || argc == 7 ? atoi(argv[argc - 1]) : getpid(); /* the parent's, in the copy that is to be lost */
+    const char *scheme = "tcp";
+    if (argc > 5) {
+        scheme = strcmp(argv[4], "mqtts") == 0 ? "ssl" : argv[4];
+        ca = argv[5];
+    }
+    snprintf(uri, sizeof uri, "%s://%s:%s", scheme, argv[1], argv[2]);
     snprintf(prefix, sizeof prefix, "interop/c-%s-%d", version, (int)self);
-    if (argc > 4) {
+    if (argc == 5 || argc == 7) {
         if (setjmp(step_failed)) {
             fprintf(stderr, "the client that is to be lost: %s\n", why);
             return 1;

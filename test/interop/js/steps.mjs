@@ -1,8 +1,10 @@
-// Interop steps with the npm package mqtt. Called with HOST PORT VERSION; see ../README.md.
+// Interop steps with the npm package mqtt. Called with HOST PORT VERSION [SCHEME CAFILE]; see ../README.md.
+import { readFileSync } from "node:fs";
 import { isDeepStrictEqual, inspect } from "node:util";
 import { connect as connectTo } from "mqtt";
 
-const [host, port, version] = process.argv.slice(2);
+const [host, port, version, scheme = "mqtt", caFile] = process.argv.slice(2);
+const ca = caFile && readFileSync(caFile);
 const v5 = version === "5";
 const waitMs = 10_000;
 const prefix = `interop/js-${version}-${process.pid}`;
@@ -32,6 +34,9 @@ class Peer {
   static async open(name, { clean = true, will } = {}) {
     const peer = new Peer();
     const options = {
+      protocol: scheme,
+      path: "/mqtt",
+      ca,
       host,
       port: Number(port),
       // 23 bytes is all that MQTT 3.1 allows.

@@ -1,7 +1,9 @@
 #!/bin/bash
-# Interop steps with mosquitto_pub and mosquitto_sub. Called with HOST PORT VERSION; see ../README.md.
+# Interop steps with mosquitto_pub and mosquitto_sub. Called with HOST PORT VERSION [SCHEME CAFILE]; see ../README.md.
 set -u
 host=$1 port=$2 version=$3
+to=(-h "$host" -p "$port")
+[ "${4-mqtt}" = mqtt ] || to+=(--cafile "$5")
 wait=10
 prefix=interop/mosquitto-$version-$$
 texts=(1 2 "3 grün ☕")
@@ -31,7 +33,7 @@ id() { # NAME: at most the 23 bytes that MQTT 3.1 allows
 pub() { # TOPIC ARGUMENT...
     local topic=$1
     shift
-    timeout $wait mosquitto_pub -h "$host" -p "$port" -V $protocol -t "$prefix/$topic" "$@" >&2 ||
+    timeout $wait mosquitto_pub "${to[@]}" -V $protocol -t "$prefix/$topic" "$@" >&2 ||
         fail "mosquitto_pub to $topic ended with code $?"
 }
 
@@ -39,7 +41,7 @@ pub() { # TOPIC ARGUMENT...
 sub() { # NAME ARGUMENT...
     local name=$1 line
     shift
-    exec {fd}< <(exec stdbuf -oL mosquitto_sub -d -h "$host" -p "$port" -V $protocol -i "$(id "$name")" \
+    exec {fd}< <(exec stdbuf -oL mosquitto_sub -d "${to[@]}" -V $protocol -i "$(id "$name")" \
         -F 'MSG %t|%p|%q|%r' "$@" 2>&1)
     pid=$!
     subs+=("$pid")
@@ -70,7 +72,7 @@ leave() {
 }
 
 connect() {
-    timeout $wait mosquitto_sub -h "$host" -p "$port" -V $protocol -i "$(id connect)" -t "$prefix/none" -E >&2 ||
+    timeout $wait mosquitto_sub "${to[@]}" -V $protocol -i "$(id connect)" -t "$prefix/none" -E >&2 ||
         fail "mosquitto_sub -E ended with code $?"
 }
 
@@ -118,7 +120,7 @@ will() {
     local watch
     sub watch -q 1 -t "$prefix/will"
     watch=$fd
-    timeout $wait mosquitto_sub -h "$host" -p "$port" -V $protocol -i "$(id polite)" -t "$prefix/none" -E \
+    timeout $wait mosquitto_sub "${to[@]}" -V $protocol -i "$(id polite)" -t "$prefix/none" -E \
         --will-topic "$prefix/will" --will-payload clean --will-qos 1 >&2 || fail "polite ended with code $?"
     sub lost -t "$prefix/none" --will-topic "$prefix/will" --will-payload lost --will-qos 1
     kill -KILL "$pid"
@@ -128,7 +130,7 @@ will() {
 # visit connects as "res" and prints what the session holds. mosquitto_sub always subscribes to something, so a filter
 # that matches nothing stands for no subscription.
 visit() { # ARGUMENT...
-    timeout $((wait + 5)) mosquitto_sub -h "$host" -p "$port" -V $protocol -i "$(id res)" -F '%t|%p|%q|%r' "$@"
+    timeout $((wait + 5)) mosquitto_sub "${to[@]}" -V $protocol -i "$(id res)" -F '%t|%p|%q|%r' "$@"
 }
 
 resume() {

@@ -1,4 +1,5 @@
-"""Interop steps with paho-mqtt 1.x (Debian's python3-paho-mqtt). Called with HOST PORT VERSION; see ../README.md."""
+"""Interop steps with paho-mqtt 1.x (Debian's python3-paho-mqtt). Called with HOST PORT VERSION
+[SCHEME CAFILE]; see ../README.md."""
 
 import os
 import queue
@@ -10,6 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 HOST, PORT, VERSION = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+SCHEME, CA = sys.argv[4:6] if len(sys.argv) > 4 else ("mqtt", None)
 PROTOCOL = {"3.1": mqtt.MQTTv31, "3.1.1": mqtt.MQTTv311, "5": mqtt.MQTTv5}[VERSION]
 V5 = VERSION == "5"
 WAIT = 10
@@ -40,7 +42,10 @@ class Peer:
         # 23 bytes is all that MQTT 3.1 allows.
         client_id = f"py{VERSION}-{os.getpid()}-{name}"[:23]
         args = {} if V5 else {"clean_session": clean}
-        self.client = mqtt.Client(client_id=client_id, protocol=PROTOCOL, **args)
+        self.client = mqtt.Client(client_id=client_id, protocol=PROTOCOL,
+                                  transport="websockets" if SCHEME in ("ws", "wss") else "tcp", **args)
+        if SCHEME in ("mqtts", "wss"):
+            self.client.tls_set(ca_certs=CA)
         self.inbox = queue.Queue()
         self.acked = queue.Queue()
         self.connack = queue.Queue()

@@ -3,8 +3,11 @@ package steps
 
 import (
 	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -40,6 +43,34 @@ type Options struct {
 	Addr, ClientID, Version string
 	Clean                   bool
 	Will, WillTopic         string
+	Scheme                  string      // mqtts, ws or wss; empty: mqtt
+	TLS                     *tls.Config // nil: none
+}
+
+// over sets what a scheme asks for.
+func (o *Options) over(scheme, caFile string) error {
+	o.Scheme = scheme
+	if scheme == "ws" {
+		return nil
+	}
+	ca, err := os.ReadFile(caFile)
+	if err != nil {
+		return err
+	}
+	o.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	if !o.TLS.RootCAs.AppendCertsFromPEM(ca) {
+		return fmt.Errorf("no certificate in %s", caFile)
+	}
+	return nil
+}
+
+// Dial opens the connection, with TLS where the scheme asks for it; WebSocket is left to the client library.
+func (o Options) Dial() (net.Conn, error) {
+	d := &net.Dialer{Timeout: Wait}
+	if o.TLS == nil {
+		return d.Dial("tcp", o.Addr)
+	}
+	return tls.DialWithDialer(d, "tcp", o.Addr, o.TLS)
 }
 
 // Open connects a client.
@@ -65,8 +96,8 @@ var texts = []string{"1", "2", "3 grün ☕"}
 
 // Main runs the standard steps and then more, prints a line for each and ends the process.
 func Main(name string, open Open, more ...Step) {
-	if len(os.Args) != 4 {
-		fmt.Fprintf(os.Stderr, "usage: %s HOST PORT VERSION\n", os.Args[0])
+	if len(os.Args) != 4 && len(os.Args) != 6 {
+		fmt.Fprintf(os.Stderr, "usage: %s HOST PORT VERSION [SCHEME CAFILE]\n", os.Args[0])
 		os.Exit(2)
 	}
 	version := os.Args[3]
@@ -75,6 +106,12 @@ func Main(name string, open Open, more ...Step) {
 		open:   open,
 		opts:   Options{Addr: os.Args[1] + ":" + os.Args[2], Version: version},
 		ids:    fmt.Sprintf("g%s-%d-", version, os.Getpid()),
+	}
+	if len(os.Args) == 6 {
+		if err := env.opts.over(os.Args[4], os.Args[5]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
 	}
 	all := []Step{
 		{"connect", connect},

@@ -29,7 +29,14 @@ func open(o steps.Options) (steps.Peer, error) {
 		p.inbox <- steps.Message{Topic: m.Topic(), Text: string(m.Payload()), QoS: m.Qos(), Retain: m.Retained()}
 	})
 	opts.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-		conn, err := net.DialTimeout("tcp", u.Host, steps.Wait)
+		var conn net.Conn
+		var err error
+		if o.Scheme == "ws" || o.Scheme == "wss" {
+			u.Scheme, u.Path = o.Scheme, "/mqtt"
+			conn, err = mqtt.NewWebsocket(u.String(), o.TLS, steps.Wait, nil, nil)
+		} else {
+			conn, err = o.Dial()
+		}
 		p.conn = conn
 		return conn, err
 	})

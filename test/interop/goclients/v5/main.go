@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/nightjar-mqtt/nightjar/test/interop/goclients/steps"
 )
@@ -23,9 +24,12 @@ type peer struct {
 }
 
 func open(o steps.Options) (steps.Peer, error) {
-	conn, err := net.DialTimeout("tcp", o.Addr, steps.Wait)
+	conn, err := o.Dial()
 	if err != nil {
 		return nil, err
+	}
+	if o.TLS != nil {
+		conn = packets.NewThreadSafeConn(conn) // the library writes a packet in parts, which only TCP joins
 	}
 	p := &peer{conn: conn, inbox: make(chan steps.Message, 100), props: make(chan *paho.PublishProperties, 100)}
 	p.client = paho.NewClient(paho.ClientConfig{
