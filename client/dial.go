@@ -14,7 +14,8 @@ import (
 type address struct {
 	network, target string // as for net.Dial
 	tls             bool
-	host            string // for the certificate
+	host            string   // for the certificate
+	webSocket       *url.URL // nil: none
 }
 
 // parseURL reads a broker URL and fills in user name and password from it
@@ -22,6 +23,8 @@ type address struct {
 //
 //	mqtt://[user[:password]@]host[:1883]
 //	mqtts://[user[:password]@]host[:8883]
+//	ws://[user[:password]@]host[:80][/mqtt]
+//	wss://[user[:password]@]host[:443][/mqtt]
 //	unix:///path/of/the/socket
 func parseURL(rawURL string, o *Options) (address, error) {
 	u, err := url.Parse(rawURL)
@@ -47,6 +50,10 @@ func parseURL(rawURL string, o *Options) (address, error) {
 		port = "1883"
 	case "mqtts", "ssl", "tls":
 		port, a.tls = "8883", true
+	case "ws":
+		port, a.webSocket = "80", u
+	case "wss":
+		port, a.tls, a.webSocket = "443", true, u
 	case "unix":
 		a.network, a.target = "unix", u.Host+u.Path
 		if a.target == "" {
@@ -54,12 +61,17 @@ func parseURL(rawURL string, o *Options) (address, error) {
 		}
 		return a, nil
 	default:
-		return address{}, fmt.Errorf("mqtt client: the broker's URL begins with %q; use mqtt://, mqtts:// or unix://", u.Scheme+":")
+		return address{}, fmt.Errorf("mqtt client: the broker's URL begins with %q; use mqtt://, mqtts://, ws://, wss:// or unix://", u.Scheme+":")
 	}
 	if a.host == "" {
 		return address{}, errors.New("mqtt client: the broker's URL names no host; use mqtt://host:1883")
 	}
-	if u.Path != "" && u.Path != "/" {
+	if a.webSocket != nil {
+		a.webSocket = &url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}
+		if u.Path == "" {
+			a.webSocket.Path = "/mqtt"
+		}
+	} else if u.Path != "" && u.Path != "/" {
 		return address{}, fmt.Errorf("mqtt client: the broker's URL has a path, %q, which means nothing here", u.Path)
 	}
 	if p := u.Port(); p != "" {
@@ -69,16 +81,24 @@ func parseURL(rawURL string, o *Options) (address, error) {
 	return a, nil
 }
 
-// open makes the network connection, with TLS where the URL asked for it.
+// open makes the network connection, with TLS and WebSocket where the URL asked
+// for them.
 func (c *Client) open(ctx context.Context) (net.Conn, error) {
 	dial := c.opts.Dial
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
 	conn, err := dial(ctx, c.addr.network, c.addr.target)
-	if err != nil || !c.addr.tls {
-		return conn, err
+	if err == nil && c.addr.tls {
+		conn, err = c.secure(ctx, conn)
 	}
+	if err == nil && c.addr.webSocket != nil {
+		conn, err = openWebSocket(ctx, conn, c.addr.webSocket)
+	}
+	return conn, err
+}
+
+func (c *Client) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	config := c.opts.TLS.Clone()
 	if config == nil {
 		config = new(tls.Config)

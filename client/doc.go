@@ -20,6 +20,9 @@
 // has forgotten. Publish and Subscribe wait meanwhile, until their context
 // ends. Options.NoReconnect turns that off.
 //
+// The URL's scheme is mqtt, mqtts (TLS), ws or wss (WebSocket, without and with
+// TLS), or unix.
+//
 // # What is delivered, and when it is acknowledged
 //
 // One goroutine calls Options.OnMessage, one message after the other, in the

@@ -56,11 +56,12 @@ type Options struct {
 	// without Disconnect. nil: none.
 	Will *Will
 
-	// TLS is the configuration for mqtts:// URLs; nil verifies the server
+	// TLS is the configuration for mqtts:// and wss:// URLs; nil verifies the server
 	// against the system's certificates. ServerName is filled in from the URL.
 	TLS *tls.Config
 	// Dial opens the network connection, for proxies and tests. network is
-	// "tcp" or "unix". nil: a net.Dialer. TLS is laid over what it returns.
+	// "tcp" or "unix". nil: a net.Dialer. TLS and WebSocket are laid over what it
+	// returns.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// ConnectTimeout bounds each attempt to connect, up to the CONNACK. 0:
 	// DefaultConnectTimeout; negative: only the context bounds it.

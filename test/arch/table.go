@@ -100,7 +100,7 @@ var table = []rule{
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 
 	// Public: what other programs import.
-	{pkg: "client", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"test/mosquitto"}},
+	{pkg: "client", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"test/mosquitto"}, modules: []string{"github.com/gobwas/ws"}},
 	{pkg: "mqtt", imports: []string{"mqtt/topic"}},
 	{pkg: "mqtt/topic"},
 
