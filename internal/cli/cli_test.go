@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,22 @@ func TestScriptsMosquitto(t *testing.T) {
 
 // TestScriptsNightjar runs the same scripts against our own.
 func TestScriptsNightjar(t *testing.T) {
-	runScripts(t, "testdata/any", startNightjar(t))
+	runScripts(t, "testdata/any", startNightjar(t, ""))
+}
+
+// TestScriptsWebSocket runs the scripts that connect through a WebSocket, to both brokers.
+func TestScriptsWebSocket(t *testing.T) {
+	t.Run("nightjar", func(t *testing.T) { runScripts(t, "testdata/ws", startNightjar(t, "ws://")) })
+	t.Run("mosquitto", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		l.Close()
+		mosquitto.Start(t, "listener "+port+" 127.0.0.1", "protocol websockets")
+		runScripts(t, "testdata/ws", port)
+	})
 }
 
 // TestScriptsAuth runs the scripts that need a broker with passwords and an
@@ -101,10 +117,14 @@ func describe(err error) string {
 	return err.Error()
 }
 
-// startNightjar runs our broker on a free port.
-func startNightjar(t *testing.T) (port string) {
+// startNightjar runs our broker on a free port, for what the scheme says; "" is plain MQTT, on both loopback addresses.
+func startNightjar(t *testing.T, scheme string) (port string) {
 	t.Helper()
-	cmd := exec.Command("nightjar", "serve", "-p", "0")
+	where := []string{"-p", "0"}
+	if scheme != "" {
+		where = []string{"--listen", scheme + "127.0.0.1:0"}
+	}
+	cmd := exec.Command("nightjar", append([]string{"serve"}, where...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +140,7 @@ func startNightjar(t *testing.T) (port string) {
 			t.Errorf("nightjar serve: %v\n%s", err, &stderr)
 		}
 	})
-	listens := regexp.MustCompile(`listens on 127\.0\.0\.1:(\d+)`)
+	listens := regexp.MustCompile(`listens on ` + scheme + `127\.0\.0\.1:(\d+)`)
 	found := make(chan string, 1)
 	go func() {
 		lines := bufio.NewScanner(stdout)

@@ -28,6 +28,7 @@ type connection struct {
 	bind, host, unix, proxy string
 	port                    int
 	url                     string
+	webSocket               bool
 	srv, mptcp              bool
 
 	id, idPrefix       string
@@ -57,7 +58,7 @@ func (c *connection) flags(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringVarP(&c.host, "host", "h", "", "`host` to connect to (localhost)")
 	fs.IntVarP(&c.port, "port", "p", 0, "`port` to connect to (1883, or 8883 with TLS)")
-	fs.StringVarP(&c.url, "url", "L", "", "host, user, password, port and topic at once, as `URL`: mqtt(s)://[user[:password]@]host[:port]/topic")
+	fs.StringVarP(&c.url, "url", "L", "", "host, user, password, port and topic at once, as `URL`: mqtt(s)://[user[:password]@]host[:port]/topic, or with ws(s)://")
 	fs.StringVar(&c.unix, "unix", "", "connect to the broker's socket at `path`")
 	fs.StringVarP(&c.bind, "bind", "A", "", "connect from this local `address`")
 	fs.BoolVarP(&c.srv, "srv", "S", false, "find host and port by a DNS lookup of _mqtt._tcp.HOST")
@@ -83,16 +84,13 @@ func (c *connection) flags(cmd *cobra.Command) {
 	fs.BoolVar(&c.mptcp, "mptcp", false, "use Multipath TCP where the system has it")
 	fs.Bool("nodelay", false, "accepted; small packets are never held back anyway")
 	fs.StringP("options-file", "o", "", "read defaults from `file` instead of ~/.config/nightjar_"+cmd.Name()+" or mosquitto_"+cmd.Name())
-	fs.Bool("ws", false, "WebSockets: not supported by this client; use a plain listener")
+	fs.BoolVar(&c.webSocket, "ws", false, "connect through a WebSocket, with the path /mqtt")
 	setHelp(cmd)
 }
 
 // options checks the flags and makes the client's options of them.
 func (c *connection) options(fs *pflag.FlagSet) (string, client.Options, error) {
 	var o client.Options
-	if given(fs, "ws") {
-		return "", o, errors.New("--ws: this client does not speak WebSocket; connect to a listener with 'protocol mqtt'")
-	}
 	if err := c.readURL(fs); err != nil {
 		return "", o, err
 	}
@@ -149,15 +147,17 @@ func (c *connection) readURL(fs *pflag.FlagSet) error {
 	}
 	u, err := url.Parse(c.url)
 	if err != nil {
-		return errors.New("invalid URL for -L argument: use mqtt(s)://[user[:password]@]host[:port]/topic") // err would print the password
+		return errors.New("invalid URL for -L argument: use mqtt(s)://[user[:password]@]host[:port]/topic, or ws(s)://") // err would print the password
 	}
 	port := 1883
 	switch strings.ToLower(u.Scheme) {
 	case "mqtt":
 	case "mqtts":
 		port, c.tls.useOSCerts = 8883, true
-	case "ws", "wss":
-		return fmt.Errorf("-L %s://: this client does not speak WebSocket; use mqtt:// or mqtts://", u.Scheme)
+	case "ws":
+		c.webSocket = true
+	case "wss":
+		port, c.tls.useOSCerts, c.webSocket = 8883, true, true
 	default:
 		return errors.New("Unsupported URL scheme.")
 	}
@@ -299,6 +299,9 @@ func (c *connection) target(o *client.Options) (string, error) {
 			return "", exitError{1, fmt.Errorf("no broker found by -S: %w", err)}
 		}
 		host, port = strings.TrimSuffix(found[0].Target, "."), int(found[0].Port)
+	}
+	if c.webSocket {
+		scheme = map[string]string{"mqtt": "ws", "mqtts": "wss"}[scheme]
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(port)), nil
 }

@@ -105,7 +105,7 @@ func TestSubInterrupted(t *testing.T) {
 
 // TestSubEnds checks the ways in which sub ends by itself.
 func TestSubEnds(t *testing.T) {
-	port := startNightjar(t)
+	port := startNightjar(t, "")
 	stale := startSub(t, "-p", port, "-t", "r", "--retained-only")
 	output(t, "nightjar", "pub", "-p", port, "-t", "r", "-m", "fresh")
 	stale.end(0)
