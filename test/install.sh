@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the tests of the client, of the commands and of the protocol
-# need from Debian: mosquitto (broker to compare with) and mosquitto-clients.
+# need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl.
 # What test/interop needs is installed by test/interop/install.sh.
 set -euo pipefail
 
 need=()
 [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null || need+=(mosquitto)
 command -v mosquitto_sub >/dev/null || need+=(mosquitto-clients)
+command -v openssl >/dev/null || need+=(openssl)
 if [ ${#need[@]} -eq 0 ]; then
   exit 0
 fi
