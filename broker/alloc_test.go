@@ -83,7 +83,7 @@ func allowedPerMessage(engine string) float64 {
 	case raceEnabled:
 		return 0.1 // with the race detector pools lose a part of what is put into them
 	case engine == "goroutine":
-		return 0.03 // a burst's writer is a goroutine that is started for it
+		return 0.02 // a burst's writer is a goroutine that is started for it: 0.011 to 0.015 were measured
 	}
 	return 0.01
 }
