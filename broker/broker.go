@@ -63,16 +63,23 @@ func New(o Options) (*Broker, error) {
 	b.drops.log, b.drops.ticks = o.Logger, reportEvery // the first loss is told at once
 	budget := new(outbox.Budget)
 	// The router comes first: the loops call it from their start.
-	b.router = router.New(router.Options{
+	var err error
+	b.router, err = router.New(router.Options{
 		Limits: &session.Limits{
 			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
 			OutboxBytes: o.OutboxBytes, MaxTopicAlias: o.MaxTopicAliasOut, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
-			MemoryLimit: o.MemoryLimit, Outboxes: budget,
+			MemoryLimit: o.MemoryLimit, Outboxes: budget, Paged: o.Store.Durable(),
 		},
 		Store: o.Store, Authorizer: o.Authorizer, Loops: o.Loops,
 		Post:       func(loop int, fn func(loop int, now int64)) { b.engine.PostLoop(loop, fn) },
 		MatchCache: o.MatchCache, MaxClients: o.MaxClients, Dropped: b.drops.note,
-	})
+		Unread: func(sessions int, err error) {
+			o.Logger.Error("queued messages cannot be read from the store; it is tried again", "sessions", sessions, "reason", err)
+		},
+	}, time.Now().UnixMilli())
+	if err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	engine, err := netloop.New(netloop.Options{
 		Engine: o.Engine, Loops: o.Loops, Budget: budget, Logger: o.Logger,
 		EndTurn: func(loop int, _ int64) { b.router.EndTurn(loop) },

@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"errors"
+
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
@@ -67,7 +69,7 @@ func (c *Conn) release(w *router.Worker, p *place) {
 			frame = p.failed(p.err)
 		}
 		if frame == nil {
-			c.disconnect(w, mqtt.UnspecifiedError, p.err)
+			c.disconnect(w, storeCode(p.err), p.err)
 			return
 		}
 	}
@@ -75,6 +77,29 @@ func (c *Conn) release(w *router.Worker, p *place) {
 	if p.sent != nil && c.state == stateOpen {
 		p.sent(w)
 	}
+}
+
+// storeCode says with what a client is refused because the store could not keep something.
+func storeCode(err error) mqtt.ReasonCode {
+	var refused *session.ErrRefused
+	if errors.As(err, &refused) {
+		return mqtt.QuotaExceeded // it may try again
+	}
+	return mqtt.UnspecifiedError
+}
+
+// refusalFrame is a PUBACK or PUBREC for what the store could not keep, with the reason if the client may be told.
+func (c *Conn) refusalFrame(t mqtt.PacketType, id uint16, err error) []byte {
+	a := mqtt.Ack{Type: t, PacketID: id, Code: storeCode(err)}
+	if c.mayExplain(err.Error()) {
+		a.Props.Has.Set(mqtt.PropReasonString)
+		a.Props.ReasonString = []byte(err.Error())
+	}
+	frame, err := a.Append(nil, c.version)
+	if err != nil {
+		return c.ackFrame(nil, t, id, a.Code)
+	}
+	return frame
 }
 
 // answerAfter sends an answer when batch is stored; nil: nothing has to be. gates open then too.
@@ -116,12 +141,12 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 	}
 	p := &place{frame: c.ackFrame(nil, t, id, code), stored: stored}
 	p.sent = func(*router.Worker) { c.acknowledged(t, code) }
-	p.failed = func(error) []byte {
+	p.failed = func(err error) []byte {
 		if c.version != mqtt.V5 || t == mqtt.PUBCOMP {
 			return nil // it cannot be told, so it is closed, and sends the packet again
 		}
-		code = mqtt.UnspecifiedError
-		return c.ackFrame(nil, t, id, code)
+		code = storeCode(err)
+		return c.refusalFrame(t, id, err)
 	}
 	c.answer(w, p)
 	if slow != nil && slow != c.s && w.AwaitRoom(slow, func(int, int64) {

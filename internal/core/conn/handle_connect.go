@@ -239,21 +239,58 @@ func (c *Conn) accept(w *router.Worker) {
 		c.yield(w)
 		return
 	}
-	c.setup = nil
 	s, present := w.Bind(c.id, su.clean)
-	c.s, c.will, c.state, c.keepAlive = s, su.will, stateOpen, su.keepAlive
+	c.s = s
 	c.sh.bound.Add(1)
-	connack, _ := c.connack(su, present) // as before, but for a flag
+	was := s.Expiry()
+	s.SetExpiry(su.expiry)
+	if !s.Durable() {
+		c.welcome(w, present, resumed)
+		return
+	}
+	// A session that the client is told of is one that a restart finds.
+	c.state = stateWaiting
+	if !resumed {
+		c.t.Pause()
+	}
+	b := w.NewBatch()
+	b.PutSession(&session.Record{Key: s.Key, ClientID: c.id.ClientID, Username: c.id.Username, Expiry: su.expiry})
+	w.CommitBatch(b, nil, c.t, func(w *router.Worker, err error) {
+		switch {
+		case c.state == stateClosed:
+		case err != nil:
+			if s.SetExpiry(0); present {
+				s.SetExpiry(was)
+			}
+			c.refuse(w, &refusal{storeConnackCode(err), "the session cannot be stored: " + err.Error()})
+			c.yield(w)
+		case c.evicted != nil:
+			c.yield(w)
+		default:
+			c.welcome(w, present, true)
+		}
+	})
+}
+
+// storeConnackCode is storeCode, as far as CONNACK has it.
+func storeConnackCode(err error) mqtt.ReasonCode {
+	if code := storeCode(err); code == mqtt.QuotaExceeded {
+		return code
+	}
+	return mqtt.ServerUnavailable
+}
+
+// welcome sends CONNACK: the connection has its session.
+func (c *Conn) welcome(w *router.Worker, present, resumed bool) {
+	s, su := c.s, c.setup
+	c.setup = nil
+	c.will, c.state, c.keepAlive = su.will, stateOpen, su.keepAlive
+	connack, _ := c.connack(su, present) // as it was in accept, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
 		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry, Connack: connack,
 	})
 	c.received = uint16(min(s.Figures().Received, 0xFFFF))
-	if s.Durable() {
-		b := w.NewBatch()
-		b.PutSession(c.id.ClientID, su.expiry)
-		w.CommitBatch(b, nil, nil, nil)
-	}
 	for _, r := range s.Replays() {
 		r.Held = false // its SUBACK was lost with the last connection
 	}

@@ -28,7 +28,7 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 		if c.s.Expiry() == 0 && e != 0 {
 			return violation(f.Type, "the session expiry interval cannot be raised from 0", "MQTT-3.14.2-2")
 		}
-		c.setExpiry(w, min(e, c.sh.MaxSessionExpiry))
+		c.s.SetExpiry(min(e, c.sh.MaxSessionExpiry)) // the store is told when the connection leaves the session
 	}
 	if p.Code == mqtt.NormalDisconnection {
 		c.will = nil
@@ -40,15 +40,4 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 		c.t.CloseAfterFlush(ErrDisconnected, c.sh.Linger)
 	}
 	return nil
-}
-
-// setExpiry changes how long the session outlives the connection. At 0 it ends, of which the store is told then.
-func (c *Conn) setExpiry(w *router.Worker, seconds uint32) {
-	c.s.SetExpiry(seconds)
-	if seconds == 0 {
-		return
-	}
-	b := w.NewBatch()
-	b.PutSession(c.id.ClientID, seconds)
-	w.CommitBatch(b, nil, nil, nil)
 }

@@ -90,7 +90,7 @@ func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 	var batch session.Batch
 	if store != nil && c.s.Durable() {
 		batch = w.NewBatch()
-		batch.PutReceived(c.id.ClientID, id, store)
+		batch.PutReceived(c.s.Key, id, store)
 	}
 	if batch == nil && !c.waiting() {
 		sc := &c.sh.scratch[w.Loop]
@@ -104,13 +104,13 @@ func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 			c.s.ReceivedStored(id)
 		}
 	}
-	pl.failed = func(error) []byte {
+	pl.failed = func(err error) []byte {
 		c.s.Forget(id)
 		if c.version != mqtt.V5 {
 			return nil // it cannot be told, so it is closed, and sends the message again
 		}
 		c.acknowledged(mqtt.PUBREC, mqtt.UnspecifiedError)
-		return c.ackFrame(nil, mqtt.PUBREC, id, mqtt.UnspecifiedError)
+		return c.refusalFrame(mqtt.PUBREC, id, err)
 	}
 	c.answerAfter(w, batch, pl)
 }
@@ -254,7 +254,7 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 	var batch session.Batch
 	if c.s.Durable() {
 		batch = w.NewBatch()
-		batch.DeleteReceived(c.id.ClientID, id)
+		batch.DeleteReceived(c.s.Key, id)
 	}
 	s := c.s
 	free := func(err error) { s.ReleaseStored(id, err) }

@@ -39,6 +39,8 @@ type Store struct {
 	expiries expiries
 	seq      uint64
 	bytes    int64
+	// unsettled are topics of which the last change may still be taken back, with its sequence number.
+	unsettled map[string]uint64
 }
 
 // New returns an empty store.
@@ -48,12 +50,13 @@ func New() *Store {
 }
 
 // Set stores m as its topic's retained message, in place of the one before [MQTT-3.3.1-5]; with an empty payload it
-// deletes that one and stores nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7]. existed tells whether there was one. What is stored
+// deletes that one and stores nothing [MQTT-3.3.1-6] [MQTT-3.3.1-7]. What is stored
 // is a copy of the struct with its Seq set; topic, payload and properties are shared if m is owned.
 //
 // ordered, if not nil, is called with the sequence number under the lock that orders the store: what it hands to the
 // committer is in the order in which the topics change here. It must not block, nor call the store.
-func (s *Store) Set(m *message.Message, ordered func(seq uint64)) (existed bool) {
+// With ordered, the change is Settle's to confirm or to take back, by the sequence number and old, the message before.
+func (s *Store) Set(m *message.Message, ordered func(seq uint64)) (old *message.Message, seq uint64) {
 	var kept *message.Message
 	if len(m.Payload) > 0 {
 		if m.Owned() {
@@ -68,16 +71,44 @@ func (s *Store) Set(m *message.Message, ordered func(seq uint64)) (existed bool)
 	s.seq++
 	if ordered != nil {
 		ordered(s.seq)
+		s.note(m.Topic)
 	}
 	if kept == nil {
-		return s.remove(m.Topic) != nil
+		return s.remove(m.Topic), s.seq
 	}
 	kept.Seq = s.seq
-	old, existed := s.topics.Set(s.enter(kept))
+	was, existed := s.topics.Set(s.enter(kept))
 	if existed {
-		s.leave(old)
+		s.leave(was)
 	}
-	return existed
+	return was.m, s.seq
+}
+
+func (s *Store) note(topic string) {
+	if s.unsettled == nil {
+		s.unsettled = make(map[string]uint64)
+	}
+	s.unsettled[topic] = s.seq
+}
+
+// Settle tells what became of a change in the store on disk. Refused, the topic has its old message again (nil: none), if
+// nothing has changed it since.
+func (s *Store) Settle(topic string, seq uint64, old *message.Message, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unsettled[topic] != seq {
+		return
+	}
+	delete(s.unsettled, topic)
+	switch {
+	case err == nil:
+	case old == nil:
+		s.remove(topic)
+	default:
+		if was, existed := s.topics.Set(s.enter(old)); existed {
+			s.leave(was)
+		}
+	}
 }
 
 // enter counts a message that is about to be put into the map.

@@ -13,6 +13,7 @@ type commit struct {
 	state atomic.Int32
 	err   error
 	gates []session.Gate
+	kept  session.RetainedChange
 	owner session.Conn
 	done  func(w *Worker, err error)
 }
@@ -35,12 +36,15 @@ func (w *Worker) Commit(owner session.Conn, done func(w *Worker, err error)) {
 		}
 		return
 	}
-	w.CommitBatch(b, slices.Clone(p.Gated), owner, done)
+	w.handOver(b, &commit{r: w.r, gates: slices.Clone(p.Gated), kept: p.Retained, owner: owner, done: done})
 }
 
 // CommitBatch is Commit for a batch that the caller has made.
 func (w *Worker) CommitBatch(b session.Batch, gates []session.Gate, owner session.Conn, done func(w *Worker, err error)) {
-	c := &commit{r: w.r, gates: gates, owner: owner, done: done}
+	w.handOver(b, &commit{r: w.r, gates: gates, owner: owner, done: done})
+}
+
+func (w *Worker) handOver(b session.Batch, c *commit) {
 	b.Commit(c.stored)
 	if !c.state.CompareAndSwap(commitHandedOver, commitAwaited) {
 		c.finish(w)
@@ -62,6 +66,9 @@ func (c *commit) stored(err error) {
 }
 
 func (c *commit) finish(w *Worker) {
+	if c.kept.Seq != 0 {
+		w.r.retained.Settle(c.kept.Topic, c.kept.Seq, c.kept.Old, c.err)
+	}
 	for _, g := range c.gates {
 		g.S.Stored(&w.Turn, g.Seq, c.err)
 		w.Pump(g.S)

@@ -18,11 +18,23 @@ type Group struct {
 	id           subtree.SubscriberID
 	all          *groups
 
-	mu      sync.Mutex
-	members []groupMember
-	turn    int              // whose turn it is
-	queue   []session.Shared // what no member could take; QoS 1 and 2 only
-	gone    bool
+	mu       sync.Mutex
+	members  []groupMember
+	turn     int              // whose turn it is
+	queue    []session.Shared // what no member could take; QoS 1 and 2 only
+	key      session.Key      // of the queue in the store; 0: nothing of the group was ever stored
+	nextSeq  uint64
+	recorded bool // the store has been told of the group
+	gone     bool
+}
+
+// StoreKey names the group in the store. Only with the group's lock held.
+func (g *Group) StoreKey() session.Key {
+	if g.key == 0 {
+		g.key = g.all.newKey()
+		g.all.stored.set(g.key, g)
+	}
+	return g.key
 }
 
 type groupMember struct {
@@ -38,11 +50,42 @@ type groups struct {
 	mu      sync.Mutex
 	byKey   map[groupKey]*Group
 	joined  map[*session.Session]map[*Group]struct{}
+	newKey  func() session.Key
+	stored  storedGroups
+}
+
+// storedGroups finds groups by their keys in the store.
+type storedGroups struct {
+	mu sync.Mutex
+	m  map[session.Key]*Group
+}
+
+func (st *storedGroups) set(k session.Key, g *Group) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.m[k] = g
+}
+
+func (st *storedGroups) delete(k session.Key) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	delete(st.m, k)
+}
+
+// find gives a group by its key; nil: it has ended.
+func (st *storedGroups) find(k session.Key) session.Group {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if g := st.m[k]; g != nil {
+		return g
+	}
+	return nil
 }
 
 type groupKey struct{ name, filter string }
 
-func (gs *groups) init() {
+func (gs *groups) init(newKey func() session.Key) {
+	gs.newKey, gs.stored.m = newKey, make(map[session.Key]*Group)
 	gs.byKey = make(map[groupKey]*Group)
 	gs.joined = make(map[*session.Session]map[*Group]struct{})
 }
@@ -101,6 +144,10 @@ func (gs *groups) leave(w *Worker, k groupKey, s *session.Session) (g *Group, ex
 		for _, sh := range g.queue {
 			g.pop(w)
 			w.dequeue(sh)
+		}
+		if g.key != 0 {
+			gs.stored.delete(g.key)
+			w.Later().DeleteGroup(g.key)
 		}
 		w.r.shared.Unsubscribe(g.filter, g.id)
 		gs.table.remove(g.id)
@@ -175,13 +222,31 @@ func (g *Group) offer(w *Worker, p *session.Publication, from session.Shared) bo
 	case l.OverMemory():
 		return g.drop(w, p, from, session.DropMemory)
 	default:
-		m := p.Own()
-		l.Queued.Add(m.Hold())
-		from.M = m
-		g.queue = append(g.queue, from)
-		g.all.backlog.Add(1)
+		from.M = p.Own()
+		g.store(w, p, &from)
+		g.push(w, from)
 	}
 	return true
+}
+
+// store keeps what is about to wait in the group's queue, if the group outlives its connections. It comes from a leaver's
+// queue in the same batch.
+func (g *Group) store(w *Worker, p *session.Publication, sh *session.Shared) {
+	if !slices.ContainsFunc(g.members, func(m groupMember) bool { return m.s.Durable() }) {
+		return
+	}
+	w.dequeueWith(p, *sh)
+	b, k := p.Store(&w.Turn), g.StoreKey()
+	b.PutGroup(k, g.name, g.filter) // each time: it is not known whether it was stored
+	sh.Owner, sh.Seq = k, g.nextSeq
+	g.nextSeq++
+	b.Enqueue(k, sh.Seq, &session.Queued{M: sh.M, QoS: sh.M.QoS, Retain: sh.M.Retain})
+}
+
+func (g *Group) push(w *Worker, sh session.Shared) {
+	w.r.o.Limits.Queued.Add(sh.M.Hold())
+	g.queue = append(g.queue, sh)
+	g.all.backlog.Add(1)
 }
 
 func (g *Group) drop(w *Worker, p *session.Publication, from session.Shared, reason session.Drop) bool {
@@ -213,6 +278,10 @@ func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) (gi
 			continue
 		}
 		allowed = true
+		if !g.recorded && p.M.QoS > 0 && m.s.Durable() {
+			g.recorded = true
+			p.Store(&w.Turn).PutGroup(g.StoreKey(), g.name, g.filter)
+		}
 		if o := m.s.DeliverShared(&w.Turn, p, &m.grant, g); o == session.Delivered || o == session.Dropped {
 			g.turn = (at + 1) % len(g.members)
 			w.dequeueWith(p, from)
@@ -263,19 +332,16 @@ func (g *Group) uncount(w *Worker, sh session.Shared) {
 
 // dequeueWith removes a leaver's message from its queue, in the batch that gives it to another.
 func (w *Worker) dequeueWith(p *session.Publication, sh session.Shared) {
-	if sh.Owner != "" {
+	if sh.Owner != 0 {
 		p.Store(&w.Turn).Dequeue(sh.Owner, sh.Seq)
 	}
 }
 
 // dequeue removes from the store what no member can have any more.
 func (w *Worker) dequeue(sh session.Shared) {
-	if sh.Owner == "" {
-		return
+	if sh.Owner != 0 {
+		w.Later().Dequeue(sh.Owner, sh.Seq)
 	}
-	b := w.NewBatch()
-	b.Dequeue(sh.Owner, sh.Seq)
-	w.CommitBatch(b, nil, nil, nil)
 }
 
 // redistribute finds other members for what a leaver has not finished.

@@ -89,10 +89,9 @@ func (w *Worker) Tick() {
 		w.dueOffline(o)
 	}
 	w.releaseSlow()
+	w.rereadQueues()
 	for _, m := range w.r.retained.Expire(w.Now, maxDuePerTick) {
-		b := w.NewBatch()
-		b.DeleteRetained(m.Topic, m.Seq)
-		w.CommitBatch(b, nil, nil, nil)
+		w.Later().DeleteRetained(m.Topic, m.Seq)
 	}
 }
 
@@ -134,22 +133,23 @@ func (w *Worker) dueOffline(o *offline) {
 		w.dissolve(s, left)
 	}
 	if will != nil {
-		w.deleteWill(o.id)
 		w.PublishWill(will)
+		w.deleteWill(s)
 	}
 }
 
-func (w *Worker) sendWill(o *offline) {
+func (w *Worker) sendWill(s *session.Session, o *offline) {
 	if o != nil && o.will != nil {
-		w.deleteWill(o.id)
 		w.PublishWill(o.will)
+		w.deleteWill(s)
 	}
 }
 
-func (w *Worker) deleteWill(id string) {
+// deleteWill comes after what the will stores: after a crash it may be sent twice, but not be lost.
+func (w *Worker) deleteWill(s *session.Session) {
 	b := w.NewBatch()
-	b.DeleteWill(id)
-	w.CommitBatch(b, nil, nil, nil)
+	b.DeleteWill(s.Key)
+	b.Commit(nil)
 }
 
 // PublishWill sends a will, if its client may publish there.

@@ -73,7 +73,7 @@ func (w *Worker) retain(p *session.Publication) {
 		w.r.retained.Set(m, nil) // made anew after a restart
 		return
 	}
-	w.r.retained.Set(m, func(seq uint64) {
+	old, seq := w.r.retained.Set(m, func(seq uint64) {
 		// The sequence is given under the lock that orders the topic; the store keeps the highest (DESIGN rule 4).
 		if len(m.Payload) == 0 {
 			p.Store(&w.Turn).DeleteRetained(m.Topic, seq)
@@ -83,6 +83,7 @@ func (w *Worker) retain(p *session.Publication) {
 		stored.Seq = seq
 		p.Store(&w.Turn).PutRetained(&stored)
 	})
+	p.Retained = session.RetainedChange{Topic: m.Topic, Seq: seq, Old: old}
 }
 
 // PublishOwn sends a message of the broker itself, or a will: nobody waits for its acknowledgement.

@@ -79,7 +79,7 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 		present = true
 		c.s = old
 	} else {
-		c.s = r.sessions.table.add(func(n subtree.SubscriberID) *session.Session { return session.New(id, n, r.o.Limits) })
+		c.s = r.sessions.table.add(func(n subtree.SubscriberID) *session.Session { return session.New(id, n, r.newKey(), r.o.Limits) })
 		r.sessions.count.Add(1)
 	}
 	s = c.s
@@ -98,9 +98,9 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 	}
 	if old != nil && !present {
 		w.endSession(old)
-		w.sendWill(off)
+		w.sendWill(old, off)
 	} else if off != nil && off.will != nil {
-		w.deleteWill(off.id)
+		w.deleteWill(old)
 	}
 	return s, present
 }
@@ -127,6 +127,13 @@ func (w *Worker) Leave(s *session.Session, will *Will) {
 		return
 	}
 	off := newOffline(id, expiry, will, w.Now)
+	// Handed over before the client id is given back: what the next connection stores comes after it.
+	b := w.NewBatch()
+	b.PutSession(s.Left(w.Now))
+	if off.will != nil {
+		b.PutWill(s.Key, &session.Will{M: off.will.M, Due: off.willAt, Expiry: off.will.Expiry, Expires: off.will.Expires})
+	}
+	b.Commit(nil)
 	if will != nil && off.will == nil {
 		w.PublishWill(will)
 	}
@@ -141,11 +148,6 @@ func (w *Worker) Leave(s *session.Session, will *Will) {
 		w.r.offline.add(off)
 	}
 	sh.mu.Unlock()
-	if off.will != nil {
-		b := w.NewBatch()
-		b.PutWill(id, off.will.M, off.willAt)
-		w.CommitBatch(b, nil, nil, nil)
-	}
 }
 
 // Release gives the client id back, after Leave or without Bind. It is the last thing a connection does; then another
@@ -189,9 +191,7 @@ func (w *Worker) endSession(s *session.Session) {
 // forget has the store delete a session that has ended.
 func (w *Worker) forget(s *session.Session) {
 	if s.Durable() {
-		b := w.NewBatch()
-		b.DeleteSession(s.ID().ClientID)
-		w.CommitBatch(b, nil, nil, nil)
+		w.Later().DeleteSession(s.Key)
 	}
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 	MaxClients int
 	// Dropped is told when a session starts losing messages.
 	Dropped func(s *session.Session, reason session.Drop)
+	// Unread is told that so many queues cannot be read from the store, as often as that is tried again.
+	Unread func(sessions int, err error)
 }
 
 // Router is the shared state of the broker. Each loop uses it through its own Worker.
@@ -61,31 +63,37 @@ type Router struct {
 	groups   groups
 	offline  offlineTimers
 	slow     slowReceivers
+	unread   unreadQueues
+	keys     atomic.Uint64 // the last given to a session or a group; see session.Key
 	renamed  atomic.Uint64 // sessions that another user has gone on with
 	workers  []*Worker
 	stats    session.Stats
 }
 
-// New makes a router.
-func New(o Options) *Router {
+// New makes a router with what the store has. now is unix milliseconds.
+func New(o Options, now int64) (*Router, error) {
 	if o.MatchCache <= 0 {
 		o.MatchCache = 16384
 	}
 	r := &Router{o: o, subs: subtree.New(), shared: subtree.New(), retained: retained.New()}
 	r.sessions.init()
-	r.groups.init()
+	r.groups.init(r.newKey)
 	for i := range o.Loops {
 		w := &Worker{r: r, cache: make(map[string]*route)}
 		w.Loop = i
 		w.NewBatch = o.Store.NewBatch
 		w.Dropped = o.Dropped
+		w.ReadPage = w.readPage
 		if o.Authorizer != nil {
 			w.MayReceive = r.mayReceive
 		}
 		r.workers = append(r.workers, w)
 	}
-	return r
+	return r, r.load(now)
 }
+
+// newKey names a new session or group.
+func (r *Router) newKey() session.Key { return session.Key(r.keys.Add(1)) }
 
 // Worker is one loop's way into the router: its clock, its match cache, its scratch memory. It is used by one loop at a
 // time.
@@ -110,6 +118,7 @@ func (r *Router) Worker(loop int, now int64) *Worker {
 func (r *Router) EndTurn(loop int) {
 	w := r.workers[loop]
 	w.Flush()
+	w.CommitLater()
 	w.Fold(&r.stats)
 	w.Work = 0
 	w.Short = r.o.Limits.OverMemory()

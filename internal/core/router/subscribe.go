@@ -16,7 +16,7 @@ func (w *Worker) Subscribe(s *session.Session, filter string, opts mqtt.SubOptio
 		s.SubscriptionsChanged()
 	}
 	if batch != nil {
-		batch.PutSubscription(s.ID().ClientID, filter, opts, subID)
+		batch.PutSubscription(s.Key, filter, opts, subID)
 	}
 	return existed
 }
@@ -24,7 +24,7 @@ func (w *Worker) Subscribe(s *session.Session, filter string, opts mqtt.SubOptio
 // Unsubscribe removes a subscription. From its return on, nothing is delivered by it.
 func (w *Worker) Unsubscribe(s *session.Session, filter string, batch session.Batch) (existed bool) {
 	if batch != nil {
-		batch.DeleteSubscription(s.ID().ClientID, filter)
+		batch.DeleteSubscription(s.Key, filter)
 	}
 	group, rest, shared := topic.ParseShare(filter)
 	if !shared {

@@ -58,7 +58,7 @@ func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResul
 	// The message is kept until then: should the storing fail, PUBLISH is what the next connection sends again.
 	e.state = stateReleasing
 	batch = t.NewBatch()
-	batch.Release(s.ID().ClientID, e.seq)
+	batch.Release(s.Key, e.seq)
 	return AckTaken, false, batch, Gate{s, e.seq}
 }
 
@@ -101,6 +101,7 @@ func (s *Session) Stored(t *Turn, seq uint64, err error) {
 	}
 	i, ok := s.out.index(seq)
 	if !ok {
+		s.storedTail(t, seq, err)
 		return
 	}
 	switch e := s.out.at(i); {

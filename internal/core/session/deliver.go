@@ -74,7 +74,7 @@ func (s *Session) DeliverRetained(t *Turn, p *Publication, g *Grant) Outcome {
 
 // DeliverShared offers a publication of a shared subscription. It takes it only if it can be sent at once; else the
 // group tries another member.
-func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group any) Outcome {
+func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group Group) Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -84,21 +84,21 @@ func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group any) Ou
 		s.askDrain() // then Pump comes, and looks into the group's queue
 		return Unavailable
 	}
-	if s.conn == nil || s.out != nil && (s.out.waiting > 0 || !s.windowOpen()) && min(p.M.QoS, g.QoS) > 0 {
+	if s.conn == nil || s.out != nil && (s.out.backlog() > 0 || !s.windowOpen()) && min(p.M.QoS, g.QoS) > 0 {
 		return Unavailable
 	}
 	return s.deliver(t, p, g, p.M.Retain && g.RAP, group)
 }
 
-func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group any) Outcome {
+func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group Group) Outcome {
 	t.Work++
 	qos := min(p.M.QoS, g.QoS)
 	if s.limits.UpgradeQoS {
 		qos = g.QoS
 	}
 	// QoS 0 that was kept for the absent may still wait: what comes live stands behind it.
-	if qos > 0 || s.limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.waiting > 0) {
-		return s.deliverQueued(t, p, g, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group})
+	if qos > 0 || s.limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.backlog() > 0) {
+		return s.deliverQueued(t, p, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group})
 	}
 	if s.conn == nil {
 		return Unavailable // QoS 0 is not kept for the absent (MQTT 5 §4.1)
@@ -122,18 +122,19 @@ func (s *Session) dropOne(t *Turn, reason Drop) Outcome {
 
 // deliverQueued takes a QoS 1 or 2 message: sent at once when nothing waits and the window is open, else appended to the
 // queue, so that live never overtakes queued.
-func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outcome {
+func (s *Session) deliverQueued(t *Turn, p *Publication, e entry) Outcome {
 	if s.out == nil {
 		s.out = new(outgoing)
 	}
 	o := s.out
 	gated := e.qos == 2 && (s.durable() || p.Repeats)
-	live := s.conn != nil && o.waiting == 0 && s.windowOpen() && !s.congested()
+	live := s.conn != nil && o.backlog() == 0 && s.windowOpen() && !s.congested()
+	spills := !live && s.spills()
 	if !live {
-		if s.conn != nil && 2*o.waiting > s.limits.longQueue() {
+		if s.conn != nil && 2*o.backlog() > s.limits.longQueue() {
 			p.Congested = s
 		}
-		if reason, ok := s.queueable(t, p.M); !ok {
+		if reason, ok := s.queueable(t, p.M, spills); !ok {
 			return s.dropOne(t, reason)
 		}
 		if s.conn != nil && s.congested() {
@@ -153,11 +154,20 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outc
 	if gated {
 		e.state = stateGated
 	}
-	last := o.push(e)
-	if s.durable() {
-		p.Store(t).Enqueue(s.ID().ClientID, last.seq, p.Own(), g, e.retain)
+	var last *entry
+	if spills {
+		last = o.pushTail(e)
+	} else {
+		last = o.push(e)
 	}
-	if gated {
+	if s.durable() {
+		t.queued = Queued{M: p.Own(), QoS: e.qos, Retain: e.retain, SubIDs: e.subIDs}
+		if e.shared != nil {
+			t.queued.Group = e.shared.StoreKey()
+		}
+		p.Store(t).Enqueue(s.Key, last.seq, &t.queued)
+	}
+	if gated || spills {
 		p.Gated = append(p.Gated, Gate{s, last.seq})
 		return Delivered
 	}
@@ -169,12 +179,12 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, g *Grant, e entry) Outc
 	return Delivered
 }
 
-// queueable decides whether one more message may wait.
-func (s *Session) queueable(t *Turn, m *message.Message) (Drop, bool) {
+// queueable decides whether one more message may wait. One that spills does not wait in memory.
+func (s *Session) queueable(t *Turn, m *message.Message, spills bool) (Drop, bool) {
 	l, o := s.limits, s.out
 	full := func() bool {
-		return l.MaxQueued > 0 && o.waiting >= l.MaxQueued ||
-			l.MaxQueuedBytes > 0 && o.bytes+int64(m.Size()) > l.MaxQueuedBytes
+		return l.MaxQueued > 0 && o.backlog() >= l.MaxQueued ||
+			l.MaxQueuedBytes > 0 && o.size()+int64(m.Size()) > l.MaxQueuedBytes
 	}
 	if full() {
 		s.purge(t)
@@ -182,7 +192,7 @@ func (s *Session) queueable(t *Turn, m *message.Message) (Drop, bool) {
 	if full() {
 		return DropQueueFull, false
 	}
-	if l.OverMemory() {
+	if !spills && l.OverMemory() {
 		return DropMemory, false
 	}
 	return 0, true
@@ -287,16 +297,17 @@ func (s *Session) put(t *Turn, head []byte, pidAt int, id uint16, m *message.Mes
 // Pump sends what waits, as far as the window and the outbox allow: after CONNACK, after an acknowledgement, and when the
 // outbox has drained.
 func (s *Session) Pump(t *Turn) {
-	for _, w := range s.pumpLocked(t) {
+	s.mu.Lock()
+	s.pump(t)
+	waiters := s.takeWaiters()
+	from, end, page := s.wish()
+	s.mu.Unlock()
+	for _, w := range waiters {
 		w(t.Loop, t.Now)
 	}
-}
-
-func (s *Session) pumpLocked(t *Turn) (waiters []func(loop int, now int64)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.pump(t)
-	return s.takeWaiters()
+	if page {
+		t.ReadPage(s, from, end)
+	}
 }
 
 // Drained is told that the outbox has become empty, as asked.
@@ -321,6 +332,14 @@ func (s *Session) pump(t *Turn) {
 		return
 	}
 	defer s.pumped()
+	s.pumpRing(t)
+	for o.next == o.n && o.unspill() {
+		s.pumpRing(t)
+	}
+}
+
+func (s *Session) pumpRing(t *Turn) {
+	o := s.out
 	for o.next < o.n && s.windowOpen() {
 		if s.congested() {
 			s.askDrain()
@@ -344,7 +363,7 @@ func (s *Session) pump(t *Turn) {
 // pumped has a replay go on that waited for the queue. An acknowledgement does so too, but what waited may have been
 // given up, of which the client knows nothing.
 func (s *Session) pumped() {
-	if s.replayWaits && s.out.waiting == 0 {
+	if s.replayWaits && s.out.backlog() == 0 {
 		s.replayWaits = false
 		s.askDrain()
 	}
@@ -397,9 +416,7 @@ func (s *Session) giveUp(t *Turn, i int, reason Drop) {
 // dequeue removes a message from the store. Nothing waits for it: were it lost, the message would only be sent again.
 func (s *Session) dequeue(t *Turn, seq uint64) {
 	if s.durable() {
-		b := t.NewBatch()
-		b.Dequeue(s.ID().ClientID, seq)
-		b.Commit(func(error) {})
+		t.Later().Dequeue(s.Key, seq)
 	}
 }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -25,13 +26,17 @@ const (
 // entry is one QoS 1 or 2 message of a session's queue.
 type entry struct {
 	m      *message.Message // nil: will never have to be sent again
-	shared any              // the shared group it came through; nil: none
+	shared Group            // the shared group it came through; nil: none
 	subIDs []uint32
 	seq    uint64
 	qos    byte
 	retain bool
 	state  entryState
+	stored bool // its commit has been answered; known of those in a spill's tail only
 }
+
+// Group is a shared group, as a session knows it.
+type Group interface{ StoreKey() Key }
 
 // outgoing is a session's queue of QoS 1 and 2 messages: one ring in order of arrival. Those before next have been sent
 // on this connection, the others wait. A message's packet id follows from its sequence number, so that ids are unique in
@@ -47,6 +52,7 @@ type outgoing struct {
 	bytes      int64
 	minExpires int64 // no queued message expires before; 0: none does
 	waiters    []func(loop int, now int64)
+	spill      *spill // what of the queue is in the store only; nil: nothing
 }
 
 // smallRing is where rings start: most sessions never queue more than a few messages.
@@ -79,11 +85,16 @@ func (o *outgoing) index(seq uint64) (i int, ok bool) {
 }
 
 func (o *outgoing) push(e entry) *entry {
+	e.seq = o.nextSeq
+	o.nextSeq++
+	return o.append(e)
+}
+
+// append puts an entry that has its sequence number behind the others.
+func (o *outgoing) append(e entry) *entry {
 	if o.n == len(o.ring) {
 		o.grow()
 	}
-	e.seq = o.nextSeq
-	o.nextSeq++
 	o.waiting++
 	if e.m != nil && e.m.Expires != 0 && (o.minExpires == 0 || e.m.Expires < o.minExpires) {
 		o.minExpires = e.m.Expires
@@ -185,13 +196,19 @@ func (o *outgoing) release(l *Limits) (lost int) {
 		}
 		o.forget(e, l)
 	}
+	if sp := o.spill; sp != nil {
+		lost += sp.n + len(sp.tail)
+		for i := range sp.tail {
+			o.forget(&sp.tail[i], l)
+		}
+	}
 	return lost
 }
 
 // takeWaiters returns those who waited for the queue to shorten, once it has, or the client has gone.
 func (s *Session) takeWaiters() (out []func(loop int, now int64)) {
 	o := s.out
-	if o == nil || len(o.waiters) == 0 || s.conn != nil && 4*o.waiting > s.limits.longQueue() {
+	if o == nil || len(o.waiters) == 0 || s.conn != nil && 4*o.backlog() > s.limits.longQueue() {
 		return nil
 	}
 	out, o.waiters = o.waiters, nil
@@ -202,7 +219,7 @@ func (s *Session) takeWaiters() (out []func(loop int, now int64)) {
 func (s *Session) Await(fn func(loop int, now int64)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conn == nil || s.out == nil || 4*s.out.waiting <= s.limits.longQueue() {
+	if s.conn == nil || s.out == nil || 4*s.out.backlog() <= s.limits.longQueue() {
 		return false
 	}
 	s.out.waiters = append(s.out.waiters, fn)
@@ -224,26 +241,22 @@ func (s *Session) ReleaseWaiters(t *Turn) {
 
 // Shared is a message that a member of a shared group did not take.
 type Shared struct {
-	Group any
+	Group Group
 	M     *message.Message
-	// Owner is the client whose queue the message is stored in, under Seq; "": in none. Whoever takes it over dequeues it.
-	Owner string
+	// Owner has the queue that the message is stored in, under Seq; 0: in none. Whoever takes it over dequeues it.
+	Owner Key
 	Seq   uint64
 }
 
 // takeShared removes the messages of shared group (nil: of all) that another member may have: those never sent, and, of a
 // member that has gone, QoS 1 not acknowledged. QoS 2 that has begun stays with its member [MQTT-4.8.2-5], and one that
 // only unsubscribes completes QoS 1 too [MQTT-3.10.4-3].
-func (s *Session) takeShared(group any) (out []Shared) {
+func (s *Session) takeShared(group Group) (out []Shared) {
 	o := s.out
 	if o == nil || o.n == 0 {
 		return nil
 	}
-	for seq := o.at(0).seq; seq < o.nextSeq; seq++ {
-		i, ok := o.index(seq)
-		if !ok {
-			continue
-		}
+	for i := o.n - 1; i >= 0; i-- { // from the end: finish lets go at the front
 		e := o.at(i)
 		if e.shared == nil || e.m == nil || group != nil && e.shared != group {
 			continue
@@ -251,7 +264,7 @@ func (s *Session) takeShared(group any) (out []Shared) {
 		if e.state == stateQueued || e.state == stateGated || e.state == stateSent && e.qos == 1 && group == nil {
 			sh := Shared{Group: e.shared, M: e.m}
 			if s.durable() {
-				sh.Owner, sh.Seq = s.ID().ClientID, seq
+				sh.Owner, sh.Seq = s.Key, e.seq
 			}
 			out = append(out, sh)
 			o.finish(i, s.limits)
@@ -261,6 +274,7 @@ func (s *Session) takeShared(group any) (out []Shared) {
 			e.shared = nil // from now on a message like any other
 		}
 	}
+	slices.Reverse(out)
 	return out
 }
 

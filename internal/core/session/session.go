@@ -55,7 +55,7 @@ func (s *Session) Backlogged(t *Turn) bool {
 	if s.conn == nil {
 		return true
 	}
-	if s.out != nil && s.out.waiting > 0 {
+	if s.out != nil && s.out.backlog() > 0 {
 		s.replayWaits = true
 		return true
 	}
@@ -76,6 +76,7 @@ type Limits struct {
 	QueueQoS0      bool           // keep QoS 0 messages for absent sessions too
 	UpgradeQoS     bool           // deliver at the subscription's QoS even if the message was published at a lower one
 	MemoryLimit    int64          // all outboxes and queues together; 0: none
+	Paged          bool           // the store gives queues back, so that they need not lie in memory
 	Outboxes       *outbox.Budget // what all outboxes hold
 	Queued         atomic.Int64   // what all queues hold
 }
@@ -121,6 +122,7 @@ const (
 // Session is the state of one client [MQTT-3.1.2.4]. Its zero value is not usable; see New.
 type Session struct {
 	Sub    subtree.SubscriberID
+	Key    Key
 	id     atomic.Pointer[message.Identity]
 	limits *Limits
 
@@ -147,8 +149,8 @@ type Session struct {
 }
 
 // New makes a session without connection.
-func New(id *message.Identity, sub subtree.SubscriberID, l *Limits) *Session {
-	s := &Session{Sub: sub, limits: l}
+func New(id *message.Identity, sub subtree.SubscriberID, k Key, l *Limits) *Session {
+	s := &Session{Sub: sub, Key: k, limits: l}
 	s.id.Store(id)
 	return s
 }
@@ -222,7 +224,7 @@ func (s *Session) Detach(t *Turn) (shared []Shared) {
 }
 
 // LeaveShared gives up the messages of one shared subscription, for a member that unsubscribes from it.
-func (s *Session) LeaveShared(group any) []Shared {
+func (s *Session) LeaveShared(group Group) []Shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.takeShared(group)
@@ -306,7 +308,7 @@ func (s *Session) Figures() Figures {
 		}
 	}
 	if s.out != nil {
-		f.Inflight, f.Queued = s.out.inflight, s.out.waiting
+		f.Inflight, f.Queued = s.out.inflight, s.out.backlog()
 	}
 	return f
 }

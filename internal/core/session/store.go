@@ -23,7 +23,7 @@ type Record struct {
 	// Left is when its last connection ended, unix milliseconds; 0: it is connected. After a crash it counts as left at the
 	// restart.
 	Left int64
-	// Sent is the sequence number below which everything was sent at least once, if Left is not 0.
+	// Sent is the sequence number below which everything was sent at least once, if Left is not 0; 0: it is not known.
 	Sent uint64
 }
 
@@ -68,7 +68,7 @@ type Batch interface {
 	PutSubscription(k Key, filter string, opts mqtt.SubOptions, subID uint32)
 	DeleteSubscription(k Key, filter string)
 	// Enqueue stores a message in a queue under the queue's own sequence number, which is never used again. The body of one
-	// message that is enqueued many times in one batch is stored once.
+	// message that is enqueued many times in one batch is stored once. q is valid during the call only.
 	Enqueue(k Key, seq uint64, q *Queued)
 	// Release records that PUBREC was received for an outgoing QoS 2 message (MQTT 5 §4.3.3): the message itself is not
 	// needed any more, its sequence number is until Dequeue.

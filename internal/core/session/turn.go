@@ -30,11 +30,15 @@ type Turn struct {
 	// filled is how many bytes were put into outboxes since the last flush.
 	filled int
 	head   []byte // scratch for frames that are a receiver's own
+	queued Queued // scratch for what goes into a batch
+	later  Batch  // changes that nobody waits for
 	n      [numCounters]int64
 	// MayReceive asks whether a client may read a topic; nil: everybody may read everything.
 	MayReceive func(who *message.Identity, topic string) bool
 	// NewBatch begins a change of the store.
 	NewBatch func() Batch
+	// ReadPage has a part of a session's queue read, of which Paged is told.
+	ReadPage func(s *Session, from, end uint64)
 	// Dropped is told of each session that drops its first message after a report, so that a log line can name it.
 	Dropped func(s *Session, reason Drop)
 }
@@ -78,6 +82,22 @@ func (t *Turn) Flush() {
 		c.Flush()
 	}
 	t.dirty, t.filled = t.dirty[:0], 0
+}
+
+// Later is a batch of changes that nobody waits for; the turn's end hands it over.
+func (t *Turn) Later() Batch {
+	if t.later == nil {
+		t.later = t.NewBatch()
+	}
+	return t.later
+}
+
+// CommitLater hands it over.
+func (t *Turn) CommitLater() {
+	if b := t.later; b != nil {
+		t.later = nil
+		b.Commit(nil)
+	}
 }
 
 // Counter names a figure that loops count and $SYS shows.
@@ -176,8 +196,17 @@ type Publication struct {
 	Gated []Gate
 	// Repeats: should the commit fail, the publish will come again. So all QoS 2 copies wait for it.
 	Repeats bool
+	// Retained is what the message changed, to be taken back if the commit fails; Seq 0: nothing.
+	Retained RetainedChange
 	// Congested are sessions whose queue is long: the publisher's acknowledgement waits for one of them.
 	Congested *Session
+}
+
+// RetainedChange is a change of a topic's retained message.
+type RetainedChange struct {
+	Topic string
+	Seq   uint64
+	Old   *message.Message // nil: there was none
 }
 
 // Gate is a queue entry that may be sent when its batch has been stored.
@@ -189,7 +218,7 @@ type Gate struct {
 // Start begins a new publication.
 func (p *Publication) Start(m *message.Message, now int64) {
 	p.M, p.Batch, p.Congested, p.Repeats = m, nil, nil, false
-	p.Gated = p.Gated[:0]
+	p.Gated, p.Retained = p.Gated[:0], RetainedChange{}
 	p.Forms.Reset(m, now)
 }
 
