@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 )
 
 // storeInDisorder lets the store answer in random order while loops run; the result stops it when they have stopped.
@@ -306,11 +308,11 @@ func TestConnackComesFirst(t *testing.T) {
 	a.send("CONNECT id=a expiry=100")
 	w.store.onBatch = func() {
 		w.store.onBatch = nil
-		pub.send(`PUBLISH t "zero"`) // while the other loop is in the middle of CONNECT
+		pub.send(`PUBLISH t "one" qos=1 id=1`) // while the other loop is in the middle of CONNECT
 		w.turns(0)
 	}
 	w.turns(1)
-	a.expect("CONNACK session-present", `PUBLISH t "zero"`)
+	a.expect("CONNACK session-present", `PUBLISH t "one" qos=1 id=1`)
 }
 
 // Rule 7: a clock that steps back, as on a machine without one that gets the time from the network, expires nothing.
@@ -341,4 +343,54 @@ func TestRule7_ClockStepsBack(t *testing.T) {
 	if n := w.router.Figures().Expired; n != 0 {
 		t.Errorf("%d sessions expired", n)
 	}
+}
+
+// A session that CONNACK tells of is one that a restart finds; where it cannot be stored, the client is told so, and has
+// what it had before.
+func TestConnackWaitsForTheStore(t *testing.T) {
+	for _, failure := range []error{nil, errDisk, &session.ErrRefused{Reason: "the disk is full"}} {
+		st := defaults()
+		w := newWorld(t, &st)
+		w.store.holdAll = true
+		w.store.holdBack()
+		c := w.connect("a", "expiry=100")
+		c.expect()
+		w.store.answer(failure, nil)
+		w.run()
+		switch {
+		case failure == nil:
+			c.expect("CONNACK")
+		case failure == errDisk:
+			c.expect("CONNACK 0x88", "closed")
+		default:
+			c.expect("CONNACK 0x97", "closed")
+		}
+		if f := w.router.Figures(); (failure == nil) != (f.Sessions == 1) {
+			t.Errorf("after %v there are %d sessions", failure, f.Sessions)
+		}
+		back := w.connect("a", "expiry=100")
+		if failure == nil {
+			c.expect("DISCONNECT 0x8E", "closed")
+			back.expect("CONNACK session-present")
+		} else {
+			back.expect("CONNACK")
+		}
+	}
+}
+
+// A retained message that the store has refused is taken back: a restart would not find it.
+func TestRefusedRetainedIsTakenBack(t *testing.T) {
+	st := defaults()
+	w := newWorld(t, &st)
+	pub := w.connect("pub", "clean")
+	pub.do(`PUBLISH a "kept" qos=1 id=1 retain`)
+	pub.expect("CONNACK", "PUBACK 1 0x10")
+	w.store.holdBack()
+	pub.do(`PUBLISH a "refused" qos=1 id=2 retain`, `PUBLISH b "refused" qos=1 id=3 retain`)
+	w.store.answer(&session.ErrRefused{Reason: "the disk is full"}, nil)
+	w.run()
+	pub.expect("PUBACK 2 0x97", "PUBACK 3 0x97")
+	sub := w.connect("sub", "clean")
+	sub.do("SUBSCRIBE 1 # qos=1")
+	sub.expect("CONNACK", "SUBACK 1 1", `PUBLISH a "kept" qos=1 id=1 retain`)
 }

@@ -18,15 +18,17 @@ import (
 type heldStore struct {
 	mu       sync.Mutex
 	hold     bool
+	holdAll  bool // with hold: also what lets clients connect
 	pending  []*heldBatch
 	disk     disk
-	onBatch  func()               // called when a batch is begun; nil: nothing
+	names    map[session.Key]string // clients by the keys of their sessions
+	onBatch  func()                 // called when a batch is begun; nil: nothing
 	onCommit func(changes string) // called when one is handed over; nil: nothing
 }
 
 // disk is what has been committed. Sequence numbers order it, not the order of commits (see session.Batch).
 type disk struct {
-	sessions map[string]uint32
+	sessions map[string]session.Record
 	queues   map[string]map[uint64]string
 	gone     map[string]map[uint64]bool // dequeued before they were queued
 	received map[string]map[uint16]bool
@@ -39,8 +41,8 @@ type retainedAt struct {
 }
 
 func newHeldStore() *heldStore {
-	return &heldStore{disk: disk{
-		sessions: map[string]uint32{}, queues: map[string]map[uint64]string{}, gone: map[string]map[uint64]bool{},
+	return &heldStore{names: map[session.Key]string{}, disk: disk{
+		sessions: map[string]session.Record{}, queues: map[string]map[uint64]string{}, gone: map[string]map[uint64]bool{},
 		received: map[string]map[uint16]bool{}, retained: map[string]retainedAt{},
 	}}
 }
@@ -64,9 +66,27 @@ func (s *heldStore) NewBatch() session.Batch {
 
 func (s *heldStore) Close() error { return nil }
 
+func (s *heldStore) Durable() bool { return false } // it does not give back what it has
+
+func (s *heldStore) Load(session.Loader) (run uint64, err error) { return 1, nil }
+
+func (s *heldStore) ReadQueue(_ session.Key, _, end uint64, _, _ int, done func([]session.Item, uint64, error)) {
+	done(nil, end, errors.New("nothing can be read"))
+}
+
+// client names the session of a key.
+func (s *heldStore) client(k session.Key) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id, ok := s.names[k]; ok {
+		return id
+	}
+	return fmt.Sprintf("key %d", k)
+}
+
 var errDisk = errors.New("the disk is full")
 
-// holdBack makes the store wait from now on.
+// holdBack makes the store wait from now on, but for the sessions of clients that connect.
 func (s *heldStore) holdBack() {
 	s.mu.Lock()
 	s.hold = true
@@ -100,7 +120,9 @@ func (s *heldStore) answerOne(err error, pick func(n int) int) bool {
 		b.commit()
 	}
 	s.mu.Unlock()
-	b.done(err)
+	if b.done != nil {
+		b.done(err)
+	}
 	return true
 }
 
@@ -128,8 +150,8 @@ func (s *heldStore) queue(clientID string) (payloads []string) {
 func (s *heldStore) session(clientID string) (expiry uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expiry, ok = s.disk.sessions[clientID]
-	return expiry, ok
+	r, ok := s.disk.sessions[clientID]
+	return r.Expiry, ok
 }
 
 func (s *heldStore) retained(topic string) string {
@@ -156,7 +178,7 @@ func (b *heldBatch) Commit(done func(error)) {
 		fn(strings.Join(b.log, ", "))
 		b.s.mu.Lock()
 	}
-	if b.s.hold {
+	if b.s.hold && (b.s.holdAll || len(b.log) != 1 || !strings.HasPrefix(b.log[0], "session ")) {
 		b.done = done
 		b.s.pending = append(b.s.pending, b)
 		b.s.mu.Unlock()
@@ -164,15 +186,40 @@ func (b *heldBatch) Commit(done func(error)) {
 	}
 	b.commit()
 	b.s.mu.Unlock()
-	done(nil)
+	if done != nil {
+		done(nil)
+	}
 }
 
-func (b *heldBatch) PutSession(id string, expiry uint32) {
-	b.change(func(d *disk) { d.sessions[id] = expiry }, "session %s", id)
+func (b *heldBatch) PutSession(r *session.Record) {
+	id, kept := r.ClientID, *r
+	b.s.mu.Lock()
+	b.s.names[r.Key] = id
+	b.s.mu.Unlock()
+	what := "session"
+	if r.Left != 0 {
+		what = "left"
+	}
+	b.change(func(d *disk) { d.sessions[id] = kept }, "%s %s", what, id)
 }
 
-func (b *heldBatch) DeleteSession(id string) {
+func (b *heldBatch) PutGroup(k session.Key, name, filter string) {
+	b.s.mu.Lock()
+	b.s.names[k] = "$share/" + name + "/" + filter
+	b.s.mu.Unlock()
+	b.change(func(*disk) {}, "group %s", name)
+}
+
+func (b *heldBatch) DeleteGroup(k session.Key) {
+	b.change(func(*disk) {}, "delete group %s", b.s.client(k))
+}
+
+func (b *heldBatch) DeleteSession(k session.Key) {
+	id := b.s.client(k)
 	b.change(func(d *disk) {
+		if d.sessions[id].Key != k {
+			return // the client has another by now
+		}
 		delete(d.sessions, id)
 		delete(d.queues, id)
 		delete(d.gone, id)
@@ -180,16 +227,18 @@ func (b *heldBatch) DeleteSession(id string) {
 	}, "delete session %s", id)
 }
 
-func (b *heldBatch) PutSubscription(id, filter string, _ mqtt.SubOptions, _ uint32) {
+func (b *heldBatch) PutSubscription(k session.Key, filter string, _ mqtt.SubOptions, _ uint32) {
+	id := b.s.client(k)
 	b.change(func(*disk) {}, "subscription %s %s", id, filter)
 }
 
-func (b *heldBatch) DeleteSubscription(id, filter string) {
+func (b *heldBatch) DeleteSubscription(k session.Key, filter string) {
+	id := b.s.client(k)
 	b.change(func(*disk) {}, "delete subscription %s %s", id, filter)
 }
 
-func (b *heldBatch) Enqueue(id string, seq uint64, m *message.Message, _ *session.Grant, _ bool) {
-	payload := string(m.Payload)
+func (b *heldBatch) Enqueue(k session.Key, seq uint64, q *session.Queued) {
+	id, payload := b.s.client(k), string(q.M.Payload)
 	b.change(func(d *disk) {
 		if d.gone[id][seq] {
 			delete(d.gone[id], seq)
@@ -202,11 +251,13 @@ func (b *heldBatch) Enqueue(id string, seq uint64, m *message.Message, _ *sessio
 	}, "queue %s %s", id, payload)
 }
 
-func (b *heldBatch) Release(id string, seq uint64) {
+func (b *heldBatch) Release(k session.Key, seq uint64) {
+	id := b.s.client(k)
 	b.change(func(*disk) {}, "release %s", id)
 }
 
-func (b *heldBatch) Dequeue(id string, seq uint64) {
+func (b *heldBatch) Dequeue(k session.Key, seq uint64) {
+	id := b.s.client(k)
 	b.change(func(d *disk) {
 		if _, ok := d.queues[id][seq]; ok {
 			delete(d.queues[id], seq)
@@ -219,7 +270,8 @@ func (b *heldBatch) Dequeue(id string, seq uint64) {
 	}, "dequeue %s", id)
 }
 
-func (b *heldBatch) PutReceived(id string, packetID uint16, _ *message.Message) {
+func (b *heldBatch) PutReceived(k session.Key, packetID uint16, _ *message.Message) {
+	id := b.s.client(k)
 	b.change(func(d *disk) {
 		if d.received[id] == nil {
 			d.received[id] = map[uint16]bool{}
@@ -228,7 +280,8 @@ func (b *heldBatch) PutReceived(id string, packetID uint16, _ *message.Message) 
 	}, "received %s %d", id, packetID)
 }
 
-func (b *heldBatch) DeleteReceived(id string, packetID uint16) {
+func (b *heldBatch) DeleteReceived(k session.Key, packetID uint16) {
+	id := b.s.client(k)
 	b.change(func(d *disk) { delete(d.received[id], packetID) }, "delete received %s %d", id, packetID)
 }
 
@@ -248,10 +301,12 @@ func (b *heldBatch) putRetained(topic string, seq uint64, payload string) {
 	}, "retained %s", topic)
 }
 
-func (b *heldBatch) PutWill(id string, _ *message.Message, _ int64) {
+func (b *heldBatch) PutWill(k session.Key, _ *session.Will) {
+	id := b.s.client(k)
 	b.change(func(*disk) {}, "will %s", id)
 }
 
-func (b *heldBatch) DeleteWill(id string) {
+func (b *heldBatch) DeleteWill(k session.Key) {
+	id := b.s.client(k)
 	b.change(func(*disk) {}, "delete will %s", id)
 }

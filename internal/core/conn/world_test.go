@@ -54,10 +54,14 @@ func newWorld(t testing.TB, s *settings) *world {
 	for range s.loops {
 		w.loops = append(w.loops, &loop{wake: make(chan struct{}, 1)})
 	}
-	w.router = router.New(router.Options{
+	var err error
+	w.router, err = router.New(router.Options{
 		Limits: &s.limits, Store: w.store, Authorizer: s.authorizer, Loops: s.loops, Post: w.post,
 		MatchCache: s.matchCache, MaxClients: s.maxClients,
-	})
+	}, w.now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.shared = conn.NewShared(&conn.Shared{
 		Addresses: func(conn.Transport) (string, string) { return "peer", "local" },
 		Config:    s.conn, Router: w.router, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),

@@ -132,8 +132,8 @@ func TestAgainstOracle(t *testing.T) {
 				} else if r.IntN(3) == 0 {
 					expires = now + r.Int64N(300)
 				}
-				if existed := s.Set(msg(topic, payload, expires), nil); existed != (m[topic] != nil) {
-					t.Fatalf("seed %d: Set(%q) = %v", seed, topic, existed)
+				if old, _ := s.Set(msg(topic, payload, expires), nil); (old != nil) != (m[topic] != nil) {
+					t.Fatalf("seed %d: Set(%q) = %v", seed, topic, old)
 				}
 				if delete(m, topic); payload != "" {
 					m[topic] = s.topicMessage(topic)

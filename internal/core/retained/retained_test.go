@@ -56,7 +56,8 @@ func TestSetReplacesAndDeletes(t *testing.T) {
 	s, seqs := New(), []uint64{}
 	note := func(seq uint64) { seqs = append(seqs, seq) }
 	first, second := msg("a", "1", 0), msg("a", "22", 0)
-	if s.Set(first, note) || !s.Set(second, note) {
+	set := func(m *message.Message) (existed bool) { old, _ := s.Set(m, note); return old != nil }
+	if set(first) || !set(second) {
 		t.Fatal("Set told wrongly whether a message existed")
 	}
 	got := s.Get("a", 0)
@@ -66,7 +67,7 @@ func TestSetReplacesAndDeletes(t *testing.T) {
 	if s.Len() != 1 || s.Bytes() != int64(second.Size()) {
 		t.Fatalf("%d messages of %d bytes, want 1 of %d", s.Len(), s.Bytes(), second.Size())
 	}
-	if s.Set(msg("b", "", 0), note) || !s.Set(msg("a", "", 0), note) || s.Get("a", 0) != nil {
+	if set(msg("b", "", 0)) || !set(msg("a", "", 0)) || s.Get("a", 0) != nil {
 		t.Fatal("an empty payload did not delete, or deleted what was not there")
 	}
 	if s.Len() != 0 || s.Bytes() != 0 || !slices.Equal(seqs, []uint64{1, 2, 3, 4}) {

@@ -184,7 +184,7 @@ func newRig(t *rapid.T) *rig {
 
 // fresh starts a new session.
 func (r *rig) fresh() {
-	r.s = session.New(&message.Identity{ClientID: "c"}, 1, r.lim)
+	r.s = session.New(&message.Identity{ClientID: "c"}, 1, 1, r.lim)
 	r.n = &naive{
 		maxQueued: r.lim.MaxQueued, queueQoS0: r.lim.QueueQoS0, drops: map[session.Drop]int{},
 		durable: rapid.IntRange(0, 3).Draw(r.t, "durable") > 0,

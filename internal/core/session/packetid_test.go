@@ -19,7 +19,7 @@ func TestPacketIDNeverReusedInFlight(t *testing.T) {
 		t.Run(fmt.Sprintf("expiring=%v", expiring), func(t *testing.T) {
 			lim := &session.Limits{MaxInflight: 20, MaxQueued: 1000, OutboxBytes: 1 << 20, Outboxes: new(outbox.Budget)}
 			turn := &session.Turn{Now: 1000, NewBatch: func() session.Batch { return nothing{} }}
-			s := session.New(&message.Identity{ClientID: "c"}, 1, lim)
+			s := session.New(&message.Identity{ClientID: "c"}, 1, 1, lim)
 			var l *link
 			attach := func() {
 				l = &link{}
