@@ -78,7 +78,7 @@ func (s *storeTest) stored(clientID string) map[string]bool {
 	s.store.Sync()
 	got := map[string]bool{}
 	if c := s.store.State().Sessions[clientID]; c != nil {
-		for _, q := range c.Queue {
+		for _, q := range c.Messages {
 			got[string(q.M.Payload)] = true
 		}
 	}

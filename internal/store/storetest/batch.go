@@ -12,12 +12,14 @@ import (
 
 // batch collects changes for a Late store.
 type batch struct {
-	l         *Late
-	ops       []op
-	clients   []string // whose state it touches; they keep their order among batches
-	committed atomic.Bool
-	done      func(error)
-	err       error // what it will be answered with
+	l   *Late
+	ops []op
+	// keys are what it touches; fixed those whose order among batches is kept.
+	keys, fixed []session.Key
+	committed   atomic.Bool
+	done        func(error) // nil: nobody waits
+	err         error       // what it will be answered with
+	read        *read       // not a batch, but a page that is asked for
 }
 
 func (b *batch) add(o op) {
@@ -25,51 +27,66 @@ func (b *batch) add(o op) {
 		b.l.breach(fmt.Sprintf("%s on a batch that was handed over", o.kind))
 		return
 	}
-	if o.m != nil && !o.m.Owned() {
-		// A borrowed message is overwritten by the next read, long before a late store looks at it.
-		b.l.breach(fmt.Sprintf("%s is given a borrowed message, topic %q", o.kind, o.m.Topic))
-		o.m = o.m.Own()
+	for _, m := range []**message.Message{&o.m, &o.queued.M, &o.will.M} {
+		if *m != nil && !(*m).Owned() {
+			// A borrowed message is overwritten by the next read, long before a late store looks at it.
+			b.l.breach(fmt.Sprintf("%s is given a borrowed message, topic %q", o.kind, (*m).Topic))
+			*m = (*m).Own()
+		}
 	}
-	if o.client != "" && !slices.Contains(b.clients, o.client) {
-		b.clients = append(b.clients, o.client)
+	if o.kind != putRetained && o.kind != deleteRetained {
+		if o.key == 0 {
+			b.l.breach(fmt.Sprintf("%s without a key", o.kind))
+		}
+		b.keys = including(b.keys, o.key)
+		if !b.l.o.Loose || o.kind != enqueue && o.kind != dequeue {
+			b.fixed = including(b.fixed, o.key)
+		}
 	}
 	b.ops = append(b.ops, o)
 }
 
-func (b *batch) PutSession(clientID string, expiry uint32) {
-	b.add(op{kind: putSession, client: clientID, n: expiry})
+func including(list []session.Key, k session.Key) []session.Key {
+	if slices.Contains(list, k) {
+		return list
+	}
+	return append(list, k)
 }
 
-func (b *batch) DeleteSession(clientID string) { b.add(op{kind: deleteSession, client: clientID}) }
+func (b *batch) PutSession(r *session.Record) { b.add(op{kind: putSession, key: r.Key, record: *r}) }
 
-func (b *batch) PutSubscription(clientID, filter string, opts mqtt.SubOptions, subID uint32) {
-	b.add(op{kind: putSubscription, client: clientID, name: filter, opts: opts, n: subID})
+func (b *batch) DeleteSession(k session.Key) { b.add(op{kind: deleteSession, key: k}) }
+
+func (b *batch) PutGroup(k session.Key, name, filter string) {
+	b.add(op{kind: putGroup, key: k, name: name, filter: filter})
 }
 
-func (b *batch) DeleteSubscription(clientID, filter string) {
-	b.add(op{kind: deleteSubscription, client: clientID, name: filter})
+func (b *batch) DeleteGroup(k session.Key) { b.add(op{kind: deleteGroup, key: k}) }
+
+func (b *batch) PutSubscription(k session.Key, filter string, opts mqtt.SubOptions, subID uint32) {
+	b.add(op{kind: putSubscription, key: k, name: filter, opts: opts, subID: subID})
 }
 
-func (b *batch) Enqueue(clientID string, seq uint64, m *message.Message, g *session.Grant, retain bool) {
-	grant := *g
-	grant.SubIDs = slices.Clone(g.SubIDs)
-	b.add(op{kind: enqueue, client: clientID, seq: seq, m: m, grant: grant, retain: retain})
+func (b *batch) DeleteSubscription(k session.Key, filter string) {
+	b.add(op{kind: deleteSubscription, key: k, name: filter})
 }
 
-func (b *batch) Release(clientID string, seq uint64) {
-	b.add(op{kind: release, client: clientID, seq: seq})
+func (b *batch) Enqueue(k session.Key, seq uint64, q *session.Queued) {
+	o := op{kind: enqueue, key: k, seq: seq, queued: *q}
+	o.queued.SubIDs = slices.Clone(q.SubIDs)
+	b.add(o)
 }
 
-func (b *batch) Dequeue(clientID string, seq uint64) {
-	b.add(op{kind: dequeue, client: clientID, seq: seq})
+func (b *batch) Release(k session.Key, seq uint64) { b.add(op{kind: release, key: k, seq: seq}) }
+
+func (b *batch) Dequeue(k session.Key, seq uint64) { b.add(op{kind: dequeue, key: k, seq: seq}) }
+
+func (b *batch) PutReceived(k session.Key, packetID uint16, m *message.Message) {
+	b.add(op{kind: putReceived, key: k, id: packetID, m: m})
 }
 
-func (b *batch) PutReceived(clientID string, packetID uint16, m *message.Message) {
-	b.add(op{kind: putReceived, client: clientID, id: packetID, m: m})
-}
-
-func (b *batch) DeleteReceived(clientID string, packetID uint16) {
-	b.add(op{kind: deleteReceived, client: clientID, id: packetID})
+func (b *batch) DeleteReceived(k session.Key, packetID uint16) {
+	b.add(op{kind: deleteReceived, key: k, id: packetID})
 }
 
 func (b *batch) PutRetained(m *message.Message) {
@@ -80,11 +97,11 @@ func (b *batch) DeleteRetained(topic string, seq uint64) {
 	b.add(op{kind: deleteRetained, name: topic, seq: seq})
 }
 
-func (b *batch) PutWill(clientID string, m *message.Message, due int64) {
-	b.add(op{kind: putWill, client: clientID, m: m, due: due})
+func (b *batch) PutWill(k session.Key, w *session.Will) {
+	b.add(op{kind: putWill, key: k, will: *w})
 }
 
-func (b *batch) DeleteWill(clientID string) { b.add(op{kind: deleteWill, client: clientID}) }
+func (b *batch) DeleteWill(k session.Key) { b.add(op{kind: deleteWill, key: k}) }
 
 // Commit hands the batch over; see session.Batch.
 func (b *batch) Commit(done func(error)) {

@@ -2,8 +2,6 @@ package storetest
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,6 +24,7 @@ func Contract(t *testing.T, open func(t *testing.T) session.Store) {
 	}{
 		{"every change commits, and calls back once", everyChange},
 		{"an empty batch commits", emptyBatch},
+		{"a commit that nobody waits for", nobodyWaits},
 		{"a callback may begin and commit a batch", commitInCallback},
 		{"commits from many goroutines all call back", manyGoroutines},
 		{"an abandoned batch does no harm", abandoned},
@@ -56,12 +55,16 @@ func ContractKept(t *testing.T, open func(t *testing.T) Kept) {
 		run  func(t *testing.T, s Kept)
 	}{
 		{"a session with all it has", keepsSession},
+		{"a group with its queue", keepsGroup},
+		{"messages of all shapes", keepsShapes},
+		{"one message in many queues", manyQueues},
 		{"deletions", deletes},
-		{"a deleted session begins anew", sessionAnew},
+		{"a deleted session does not come back", sessionGone},
 		{"the highest sequence of a retained topic counts, not the last commit", highestRetained},
 		{"a message dequeued before it was enqueued", earlyDequeue},
-		{"PutSession again changes the expiry alone", newExpiry},
-		{"sessions do not mix", separate},
+		{"PutSession again changes the record alone", newRecord},
+		{"keys do not mix", separate},
+		{"pages of a queue", pages},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)
@@ -71,6 +74,7 @@ func ContractKept(t *testing.T, open func(t *testing.T) Kept) {
 			}
 		})
 	}
+	t.Run("any batches", func(t *testing.T) { anyBatches(t, open) })
 }
 
 // commit fills a batch, commits it and waits for its answer, which must be nil.
@@ -106,35 +110,57 @@ func retainedNote(topic, payload string, seq uint64) *message.Message {
 	return m
 }
 
-// fillAll makes every change there is.
-func fillAll(b session.Batch) {
-	b.PutSession("c", 60)
-	b.PutSubscription("c", "a/#", mqtt.SubOptions(2), 7)
-	b.DeleteSubscription("c", "a/#")
-	b.Enqueue("c", 1, note("a/b", "x", 2), &session.Grant{QoS: 2, SubIDs: []uint32{7}}, true)
-	b.Release("c", 1)
-	b.Dequeue("c", 1)
-	b.PutReceived("c", 9, note("a/b", "x", 2))
-	b.PutReceived("c", 10, nil)
-	b.DeleteReceived("c", 9)
+// put records a session that stays for an hour.
+func put(b session.Batch, k session.Key, clientID string) {
+	b.PutSession(&session.Record{Key: k, ClientID: clientID, Expiry: 3600})
+}
+
+// queued is a message as it waits in a queue.
+func queued(m *message.Message, qos byte) *session.Queued { return &session.Queued{M: m, QoS: qos} }
+
+// keys numbers those of a test, for stores that are given more than one filling: none is used twice.
+type keys struct{ last atomic.Uint64 }
+
+func (k *keys) next() session.Key { return session.Key(k.last.Add(1)) }
+
+// fillAll makes every change there is, under a new key.
+func (k *keys) fillAll(b session.Batch) {
+	c, g := k.next(), k.next()
+	put(b, c, "c")
+	b.PutGroup(g, "g", "a/#")
+	b.PutSubscription(c, "a/#", mqtt.SubOptions(2), 7)
+	b.DeleteSubscription(c, "a/#")
+	b.Enqueue(c, 1, &session.Queued{M: note("a/b", "x", 2), QoS: 2, SubIDs: []uint32{7}, Retain: true})
+	b.Enqueue(g, 1, queued(note("a/b", "x", 2), 2))
+	b.Release(c, 1)
+	b.Dequeue(c, 1)
+	b.PutReceived(c, 9, note("a/b", "x", 2))
+	b.PutReceived(c, 10, nil)
+	b.DeleteReceived(c, 9)
 	b.PutRetained(retainedNote("a/b", "x", 1))
 	b.DeleteRetained("a/b", 2)
-	b.PutWill("c", note("w", "gone", 0), 1_700_000_000_000)
-	b.DeleteWill("c")
-	b.DeleteSession("c")
+	b.PutWill(c, &session.Will{M: note("w", "gone", 0), Due: 1_700_000_000_000})
+	b.DeleteWill(c)
+	b.DeleteGroup(g)
+	b.DeleteSession(c)
 }
 
 func everyChange(t *testing.T, s session.Store) {
+	var k keys
 	var calls atomic.Int32
 	b := s.NewBatch()
-	fillAll(b)
+	k.fillAll(b)
+	put(b, 1000, "other")
 	b.Commit(func(err error) {
 		if err != nil {
 			t.Errorf("commit: %v", err)
 		}
 		calls.Add(1)
 	})
-	commit(t, s, fillAll) // touches the same session, so that the first has been answered before
+	commit(t, s, func(b session.Batch) { // touches the same session, so that the first has been answered before
+		k.fillAll(b)
+		put(b, 1000, "other")
+	})
 	if n := calls.Load(); n != 1 {
 		t.Errorf("the callback came %d times, want once", n)
 	}
@@ -142,17 +168,29 @@ func everyChange(t *testing.T, s session.Store) {
 
 func emptyBatch(t *testing.T, s session.Store) { commit(t, s, func(session.Batch) {}) }
 
+// nobodyWaits: what was committed so is there when a batch handed over later is.
+func nobodyWaits(t *testing.T, s session.Store) {
+	b := s.NewBatch()
+	put(b, 1, "c")
+	b.Commit(nil)
+	commit(t, s, func(b session.Batch) { b.PutSubscription(1, "a", 0, 0) })
+	b = s.NewBatch()
+	b.DeleteSubscription(1, "a")
+	b.Commit(nil)
+}
+
 func commitInCallback(t *testing.T, s session.Store) {
+	var k keys
 	answer := make(chan error, 1)
 	b := s.NewBatch()
-	fillAll(b)
+	k.fillAll(b)
 	b.Commit(func(err error) {
 		if err != nil {
 			answer <- err
 			return
 		}
 		next := s.NewBatch()
-		fillAll(next)
+		k.fillAll(next)
 		next.Commit(func(err error) { answer <- err })
 	})
 	select {
@@ -171,11 +209,11 @@ func manyGoroutines(t *testing.T, s session.Store) {
 	answered.Add(goroutines * each)
 	for g := range goroutines {
 		go func() {
+			k := session.Key(g + 1)
 			for i := range each {
 				b := s.NewBatch()
-				id := fmt.Sprint("c", g)
-				b.PutSession(id, uint32(i))
-				b.Enqueue(id, uint64(i), note("t", "x", 1), &session.Grant{QoS: 1}, false)
+				b.PutSession(&session.Record{Key: k, ClientID: fmt.Sprint("c", g), Expiry: uint32(i)})
+				b.Enqueue(k, uint64(i), queued(note("t", "x", 1), 1))
 				b.Commit(func(err error) {
 					if err != nil {
 						t.Errorf("commit: %v", err)
@@ -195,8 +233,8 @@ func manyGoroutines(t *testing.T, s session.Store) {
 }
 
 func abandoned(t *testing.T, s session.Store) {
-	fillAll(s.NewBatch())
-	commit(t, s, func(b session.Batch) { b.PutSession("other", 1) })
+	new(keys).fillAll(s.NewBatch())
+	commit(t, s, func(b session.Batch) { put(b, 1000, "other") })
 }
 
 func closeWaits(t *testing.T, s session.Store) {
@@ -204,7 +242,7 @@ func closeWaits(t *testing.T, s session.Store) {
 	var calls atomic.Int32
 	for i := range n {
 		b := s.NewBatch()
-		b.PutSession(fmt.Sprint("c", i), 1)
+		put(b, session.Key(i+1), fmt.Sprint("c", i))
 		b.Commit(func(error) { calls.Add(1) })
 	}
 	if err := s.Close(); err != nil {
@@ -212,206 +250,5 @@ func closeWaits(t *testing.T, s session.Store) {
 	}
 	if got := calls.Load(); got != n {
 		t.Errorf("when Close returned, %d of %d commits had been answered", got, n)
-	}
-}
-
-// Long: one batch with all that a session can have, and what must be found of it.
-func keepsSession(t *testing.T, s Kept) {
-	m1, m2, in, will := note("a/b", "one", 1), note("a/c", "two", 2), note("in", "three", 2), note("w", "gone", 0)
-	m2.Expires = 1_900_000_000_000
-	kept := retainedNote("r", "kept", 3)
-	commit(t, s, func(b session.Batch) {
-		b.PutSession("c", 60)
-		b.PutSubscription("c", "a/#", mqtt.SubOptions(2), 7)
-		b.PutSubscription("c", "$share/g/x", mqtt.SubOptions(1), 0)
-		b.Enqueue("c", 4, m1, &session.Grant{QoS: 1}, false)
-		b.Enqueue("c", 5, m2, &session.Grant{QoS: 2, SubIDs: []uint32{7, 9}}, true)
-		b.PutReceived("c", 65535, in)
-		b.PutReceived("c", 1, nil)
-		b.PutRetained(kept)
-		b.PutWill("c", will, 1_700_000_000_000)
-	})
-	commit(t, s, func(b session.Batch) { b.Release("c", 5) })
-	st := s.State()
-	c := st.Sessions["c"]
-	if c == nil {
-		t.Fatal("the session is not there")
-	}
-	if c.Expiry != 60 {
-		t.Errorf("expiry %d, want 60", c.Expiry)
-	}
-	want := map[string]Subscription{"a/#": {2, 7}, "$share/g/x": {1, 0}}
-	if !maps.Equal(c.Subscriptions, want) {
-		t.Errorf("subscriptions %v, want %v", c.Subscriptions, want)
-	}
-	if len(c.Queue) != 2 {
-		t.Fatalf("%d messages in the queue, want 2", len(c.Queue))
-	}
-	q4, q5 := c.Queue[4], c.Queue[5]
-	sameMessage(t, "sequence 4", q4.M, m1)
-	sameMessage(t, "sequence 5", q5.M, m2)
-	if q4.Retain || q4.Released || q4.Grant.QoS != 1 {
-		t.Errorf("sequence 4 is %+v", q4)
-	}
-	if !q5.Retain || !q5.Released || q5.Grant.QoS != 2 || !slices.Equal(q5.Grant.SubIDs, []uint32{7, 9}) {
-		t.Errorf("sequence 5 is %+v", q5)
-	}
-	sameMessage(t, "packet id 65535", c.Received[65535], in)
-	if m, ok := c.Received[1]; !ok || m != nil {
-		t.Errorf("packet id 1 of a refused message: %v, present %t; want no message, present", m, ok)
-	}
-	sameMessage(t, "retained", st.Retained["r"], kept)
-	sameMessage(t, "will", st.Wills["c"].M, will)
-	if st.Wills["c"].Due != 1_700_000_000_000 {
-		t.Errorf("the will is due at %d", st.Wills["c"].Due)
-	}
-}
-
-func sameMessage(t *testing.T, what string, got, want *message.Message) {
-	t.Helper()
-	if got == nil {
-		t.Errorf("%s: no message, want %q", what, want.Payload)
-		return
-	}
-	if got.Topic != want.Topic || string(got.Payload) != string(want.Payload) || string(got.Props) != string(want.Props) ||
-		got.QoS != want.QoS || got.Retain != want.Retain || got.Expires != want.Expires || *got.From != *want.From {
-		t.Errorf("%s: got %+v, want %+v", what, got, want)
-	}
-}
-
-func deletes(t *testing.T, s Kept) {
-	commit(t, s, func(b session.Batch) {
-		b.PutSession("c", 60)
-		b.PutSubscription("c", "a", 0, 0)
-		b.PutSubscription("c", "b", 0, 0)
-		b.Enqueue("c", 1, note("a", "x", 1), &session.Grant{QoS: 1}, false)
-		b.Enqueue("c", 2, note("a", "y", 1), &session.Grant{QoS: 1}, false)
-		b.PutReceived("c", 1, note("a", "z", 2))
-		b.PutReceived("c", 2, note("a", "z", 2))
-		b.PutWill("c", note("w", "gone", 0), 1)
-		b.PutRetained(retainedNote("r", "kept", 1))
-	})
-	commit(t, s, func(b session.Batch) {
-		b.DeleteSubscription("c", "a")
-		b.DeleteSubscription("c", "never there")
-		b.Dequeue("c", 1)
-		b.DeleteReceived("c", 1)
-		b.DeleteWill("c")
-		b.DeleteWill("nobody")
-		b.DeleteRetained("r", 2)
-		b.DeleteRetained("never there", 3)
-	})
-	st := s.State()
-	c := st.Sessions["c"]
-	if _, ok := c.Subscriptions["b"]; len(c.Subscriptions) != 1 || !ok {
-		t.Errorf("subscriptions %v, want b alone", c.Subscriptions)
-	}
-	if _, ok := c.Queue[2]; len(c.Queue) != 1 || !ok {
-		t.Errorf("queue %v, want sequence 2 alone", c.Queue)
-	}
-	if _, ok := c.Received[2]; len(c.Received) != 1 || !ok {
-		t.Errorf("received %v, want packet id 2 alone", c.Received)
-	}
-	if len(st.Wills) != 0 || len(st.Retained) != 0 {
-		t.Errorf("%d wills and %d retained messages are left", len(st.Wills), len(st.Retained))
-	}
-}
-
-func sessionAnew(t *testing.T, s Kept) {
-	fill := func(b session.Batch) {
-		b.PutSession("c", 60)
-		b.PutSubscription("c", "a", 0, 0)
-		b.Enqueue("c", 1, note("a", "x", 1), &session.Grant{QoS: 1}, false)
-		b.PutReceived("c", 1, nil)
-	}
-	commit(t, s, fill)
-	commit(t, s, func(b session.Batch) { b.DeleteSession("c") })
-	if st := s.State(); st.Sessions["c"] != nil {
-		t.Fatal("the deleted session is still there")
-	}
-	commit(t, s, fill)
-	commit(t, s, func(b session.Batch) {
-		b.DeleteSession("c")
-		b.PutSession("c", 5)
-	})
-	c := s.State().Sessions["c"]
-	if c == nil || c.Expiry != 5 || len(c.Subscriptions)+len(c.Queue)+len(c.Received) != 0 {
-		t.Errorf("the new session is %+v, want an empty one of 5 s", c)
-	}
-}
-
-func highestRetained(t *testing.T, s Kept) {
-	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("a", "new", 9)) })
-	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("a", "old", 8)) })
-	commit(t, s, func(b session.Batch) { b.DeleteRetained("a", 7) })
-	commit(t, s, func(b session.Batch) { b.DeleteRetained("b", 12) })
-	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("expired", "x", 13)) })
-	commit(t, s, func(b session.Batch) { b.DeleteRetained("expired", 13) })
-	commit(t, s, func(b session.Batch) { b.DeleteRetained("expired late", 14) })
-	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("expired late", "x", 14)) })
-	commit(t, s, func(b session.Batch) { b.PutRetained(retainedNote("b", "older than its removal", 11)) })
-	st := s.State()
-	if m := st.Retained["a"]; m == nil || string(m.Payload) != "new" {
-		t.Errorf("retained on a is %v, want the message of sequence 9", m)
-	}
-	if m := st.Retained["b"]; m != nil {
-		t.Errorf("retained on b is %q, but a later sequence removed it", m.Payload)
-	}
-	if st.Retained["expired"] != nil || st.Retained["expired late"] != nil {
-		t.Error("a message is retained that was removed under its own sequence")
-	}
-}
-
-// earlyDequeue: the batch of a publish is handed over when it has been delivered to everybody; a quick receiver's
-// acknowledgement may come before.
-func earlyDequeue(t *testing.T, s Kept) {
-	enqueue := func(b session.Batch) { b.Enqueue("c", 5, note("a", "x", 1), &session.Grant{QoS: 1}, false) }
-	commit(t, s, func(b session.Batch) { b.PutSession("c", 60) })
-	commit(t, s, func(b session.Batch) { b.Dequeue("c", 5) })
-	commit(t, s, enqueue)
-	if q := s.State().Sessions["c"].Queue; len(q) != 0 {
-		t.Errorf("queue %v, want it empty", q)
-	}
-	commit(t, s, func(b session.Batch) {
-		b.DeleteSession("c")
-		b.PutSession("c", 60)
-		b.Dequeue("c", 5)
-		b.DeleteSession("c")
-		b.PutSession("c", 60)
-	})
-	commit(t, s, enqueue)
-	if q := s.State().Sessions["c"].Queue; len(q) != 1 {
-		t.Errorf("queue %v: what another session of the client dequeued is not this one's", q)
-	}
-}
-
-func newExpiry(t *testing.T, s Kept) {
-	commit(t, s, func(b session.Batch) {
-		b.PutSession("c", 60)
-		b.PutSubscription("c", "a", 1, 0)
-	})
-	commit(t, s, func(b session.Batch) { b.PutSession("c", 7) })
-	if c := s.State().Sessions["c"]; c == nil || c.Expiry != 7 || len(c.Subscriptions) != 1 {
-		t.Errorf("the session is %+v, want the same subscription with an expiry of 7", c)
-	}
-}
-
-func separate(t *testing.T, s Kept) {
-	ids := []string{"c", "c1", "c/1", "C", "c\u0000", ""}
-	commit(t, s, func(b session.Batch) {
-		for i, id := range ids {
-			b.PutSession(id, uint32(i+1))
-			b.Enqueue(id, 1, note(id+"t", "x", 1), &session.Grant{QoS: 1}, false)
-		}
-	})
-	commit(t, s, func(b session.Batch) { b.DeleteSession("c") })
-	st := s.State()
-	if len(st.Sessions) != len(ids)-1 || st.Sessions["c"] != nil {
-		t.Errorf("%d sessions, want %d without c", len(st.Sessions), len(ids)-1)
-	}
-	for _, id := range ids[1:] {
-		if c := st.Sessions[id]; c == nil || len(c.Queue) != 1 || c.Queue[1].M.Topic != id+"t" {
-			t.Errorf("client %q has %+v", id, c)
-		}
 	}
 }

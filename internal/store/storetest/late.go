@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,6 +23,12 @@ type LateOptions struct {
 	// Fail is asked for each batch as it is handed over, whether its commit will fail; nil: none does. A failed batch
 	// changes nothing.
 	Fail func(c Change) bool
+	// FailRead is asked for each ReadQueue, whether it will fail; nil: none does. What fails gives one item at most.
+	FailRead func(k session.Key) bool
+	// Loose has batches lose their order where they touch a key by Enqueue and Dequeue alone, as session.Batch allows.
+	Loose bool
+	// State is what the store begins with, as an earlier one's State gave it; nil: nothing.
+	State *State
 }
 
 // Change tells a LateOptions.Fail what a batch does.
@@ -47,12 +54,20 @@ func (c Change) Releases() bool { return c.b.has(release) }
 // Subscribes tells that it changes subscriptions.
 func (c Change) Subscribes() bool { return c.b.has(putSubscription) || c.b.has(deleteSubscription) }
 
+// Key tells whether it touches what belongs to a key.
+func (c Change) Key(k session.Key) bool { return slices.Contains(c.b.keys, k) }
+
 // Client tells whether it touches the state of a client.
-func (c Change) Client(id string) bool { return slices.Contains(c.b.clients, id) }
+func (c Change) Client(id string) bool {
+	return slices.ContainsFunc(c.b.keys, func(k session.Key) bool {
+		name, ok := c.b.l.clients[k]
+		return ok && name == id
+	})
+}
 
 // Late is a store that answers late. Batches wait until its goroutine has rested; then each is answered, in an order that
-// is random but for this: batches that touch the same session keep the order in which they were handed over. Batches that
-// set the same retained topic do not: their sequence numbers have to do.
+// is random but for this: batches that touch the same key keep the order in which they were handed over. Batches that
+// set the same retained topic do not: their sequence numbers have to do. Pages of queues come as late.
 //
 // With one seed, and the same batches waiting at the same time, the order is the same. Its methods may be called from
 // any goroutine.
@@ -64,7 +79,7 @@ type Late struct {
 
 	mu       sync.Mutex
 	rnd      *rand.Rand
-	waiting  []*batch // in the order handed over
+	waiting  []*batch // in the order handed over, with the pages asked for
 	answered int
 	failed   int
 	busy     bool // a round is under way
@@ -72,8 +87,27 @@ type Late struct {
 	closed   bool
 	state    *State
 	breaches []string
-	// blemished clients had a batch that failed: what is missing of theirs is not the user's fault.
-	blemished map[string]bool
+	// blemished keys had a batch that failed: what is missing of theirs is not the user's fault.
+	blemished map[session.Key]bool
+	lost      map[place]bool // what was to be enqueued by batches that failed
+	clients   map[session.Key]string
+	loaded    bool
+	began     bool // a batch was handed over
+}
+
+type place struct {
+	key session.Key
+	seq uint64
+}
+
+// read is a page that was asked for.
+type read struct {
+	key                session.Key
+	from, end          uint64
+	maxItems, maxBytes int
+	done               func(items []session.Item, next uint64, err error)
+	items              []session.Item
+	next               uint64
 }
 
 // NewLate starts a Late store. Close it.
@@ -84,11 +118,61 @@ func NewLate(o LateOptions) *Late {
 	l := &Late{
 		o: o, wake: make(chan struct{}, 1), end: make(chan struct{}),
 		rnd: rand.New(rand.NewPCG(o.Seed, 0)), state: NewState(),
-		blemished: make(map[string]bool),
+		blemished: make(map[session.Key]bool), lost: make(map[place]bool), clients: make(map[session.Key]string),
+	}
+	if o.State != nil {
+		l.state = o.State.restarted()
+	}
+	for k, ss := range l.state.keys {
+		l.clients[k] = ss.ClientID
 	}
 	l.idle = sync.NewCond(&l.mu)
 	go l.run()
 	return l
+}
+
+// Durable is true: a test can start another store on the State of this one.
+func (l *Late) Durable() bool { return true }
+
+// Load tells what the store began with.
+func (l *Late) Load(to session.Loader) (run uint64, err error) {
+	l.mu.Lock()
+	if l.loaded {
+		l.breaches = append(l.breaches, "Load twice")
+	}
+	if l.began {
+		l.breaches = append(l.breaches, "Load after the first batch")
+	}
+	l.loaded = true
+	l.state.Run++
+	st := l.state.Clone()
+	l.mu.Unlock()
+	retained := make(chan struct{})
+	go func() { st.loadRetained(to); close(retained) }()
+	st.load(to)
+	<-retained
+	return st.Run, nil
+}
+
+// ReadQueue reads a page late; see session.Store.
+func (l *Late) ReadQueue(k session.Key, from, end uint64, maxItems, maxBytes int, done func([]session.Item, uint64, error)) {
+	r := &read{key: k, from: from, end: end, maxItems: maxItems, maxBytes: maxBytes, done: done}
+	b := &batch{l: l, read: r}
+	l.mu.Lock()
+	if l.o.FailRead != nil && l.o.FailRead(k) {
+		b.err = ErrInjected
+	}
+	for _, w := range l.waiting {
+		if slices.ContainsFunc(w.ops, func(o op) bool { return o.kind == enqueue && o.key == k && o.seq >= from && o.seq < end }) {
+			l.breaches = append(l.breaches, fmt.Sprintf("ReadQueue under key %d from %d to %d, of which not all is stored yet", k, from, end))
+		}
+	}
+	if l.closed {
+		l.breaches = append(l.breaches, "ReadQueue after Close")
+	}
+	l.waiting = append(l.waiting, b)
+	l.mu.Unlock()
+	l.nudge()
 }
 
 // NewBatch begins a batch.
@@ -96,6 +180,12 @@ func (l *Late) NewBatch() session.Batch { return &batch{l: l} }
 
 func (l *Late) handOver(b *batch) {
 	l.mu.Lock()
+	l.began = true
+	for _, o := range b.ops {
+		if o.kind == putSession {
+			l.clients[o.key] = o.record.ClientID
+		}
+	}
 	if l.o.Fail != nil && l.o.Fail(Change{b}) {
 		b.err = ErrInjected
 	}
@@ -142,7 +232,7 @@ func (l *Late) round() {
 		l.waiting = slices.Delete(l.waiting, i, i+1)
 		l.store(b)
 		l.mu.Unlock()
-		b.done(b.err)
+		b.answer()
 		l.mu.Lock()
 	}
 	l.busy = false
@@ -154,11 +244,11 @@ func (l *Late) round() {
 	l.mu.Unlock()
 }
 
-// pick chooses one of the first n batches that has no session in common with an earlier one.
+// pick chooses one of the first n batches that has no key in common with an earlier one.
 func (l *Late) pick(n int) int {
 	i := l.rnd.IntN(n)
 	for j := 0; j < i; {
-		if slices.ContainsFunc(l.waiting[j].clients, func(c string) bool { return slices.Contains(l.waiting[i].clients, c) }) {
+		if slices.ContainsFunc(l.waiting[j].fixed, func(k session.Key) bool { return slices.Contains(l.waiting[i].fixed, k) }) {
 			i, j = j, 0
 			continue
 		}
@@ -167,20 +257,68 @@ func (l *Late) pick(n int) int {
 	return i
 }
 
+// answer calls back, without the lock.
+func (b *batch) answer() {
+	switch {
+	case b.read != nil:
+		b.read.done(b.read.items, b.read.next, b.err)
+	case b.done != nil:
+		b.done(b.err)
+	}
+}
+
 // store makes the batch's changes.
 func (l *Late) store(b *batch) {
+	if b.read != nil {
+		l.page(b)
+		return
+	}
 	l.answered++
 	if b.err != nil {
 		l.failed++
-		for _, c := range b.clients {
-			l.blemished[c] = true
-		}
+		l.lose(b)
 		return
 	}
 	for i := range b.ops {
-		if breach := l.state.apply(&b.ops[i]); breach != "" && !l.blemished[b.ops[i].client] {
+		o := &b.ops[i]
+		if at := (place{o.key, o.seq}); o.kind == dequeue && l.lost[at] {
+			delete(l.lost, at) // it was never stored
+			continue
+		}
+		if breach := l.state.apply(o); breach != "" && !l.blemished[o.key] {
 			l.breaches = append(l.breaches, breach)
 		}
+	}
+}
+
+// lose notes a batch that failed. What was to be enqueued needs no removal, and one that came before needs no memory.
+func (l *Late) lose(b *batch) {
+	for _, k := range b.keys {
+		l.blemished[k] = true
+	}
+	for _, o := range b.ops {
+		if o.kind != enqueue {
+			continue
+		}
+		q := l.state.queue(o.key)
+		if q != nil && q.gone[o.seq] {
+			delete(q.gone, o.seq)
+		} else {
+			l.lost[place{o.key, o.seq}] = true
+		}
+	}
+}
+
+// page reads what was asked for.
+func (l *Late) page(b *batch) {
+	r := b.read
+	r.next = r.end
+	maxItems := r.maxItems
+	if b.err != nil {
+		maxItems = 1
+	}
+	if q := l.state.queue(r.key); q != nil {
+		r.items, r.next = q.page(r.from, r.end, maxItems, r.maxBytes)
 	}
 }
 
@@ -209,7 +347,13 @@ func (l *Late) Release() {
 func (l *Late) Waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.waiting)
+	n := 0
+	for _, b := range l.waiting {
+		if b.read == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // Answered is how many commits have been answered, and how many of them failed.

@@ -42,7 +42,7 @@ func answersOf(t *testing.T, seed uint64) []string {
 	for n := range 5 {
 		for c := range 10 {
 			b := l.NewBatch()
-			b.PutSession(fmt.Sprint(c), 1)
+			put(b, session.Key(c+1), fmt.Sprint(c))
 			b.Commit(func(error) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -93,10 +93,10 @@ func TestLateSharedBatch(t *testing.T) {
 		l := NewLate(LateOptions{Seed: seed})
 		l.Hold()
 		var order []int
-		for i, clients := range [][]string{{"a"}, {"b"}, {"a", "b"}, {"a"}, {"b"}} {
+		for i, clients := range [][]session.Key{{1}, {2}, {1, 2}, {1}, {2}} {
 			b := l.NewBatch()
-			for _, c := range clients {
-				b.PutSession(c, 1)
+			for _, k := range clients {
+				put(b, k, fmt.Sprint(k))
 			}
 			b.Commit(func(error) { order = append(order, i) }) // one goroutine calls back
 		}
@@ -113,11 +113,12 @@ func TestLateSharedBatch(t *testing.T) {
 func TestLateFails(t *testing.T) {
 	l := NewLate(LateOptions{Fail: func(c Change) bool { return c.Enqueues() && c.Client("bad") }})
 	errs := map[string]error{}
-	for _, id := range []string{"good", "bad"} {
+	for i, id := range []string{"good", "bad"} {
+		k := session.Key(i + 1)
 		for _, fill := range []func(b session.Batch){
-			func(b session.Batch) { b.PutSession(id, 1) },
+			func(b session.Batch) { put(b, k, id) },
 			func(b session.Batch) {
-				b.Enqueue(id, 1, note("t", "x", 1), &session.Grant{QoS: 1}, false)
+				b.Enqueue(k, 1, queued(note("t", "x", 1), 1))
 				b.PutRetained(retainedNote("of "+id, "x", 1))
 			},
 		} {
@@ -131,14 +132,120 @@ func TestLateFails(t *testing.T) {
 		t.Errorf("answers %v, want an error for bad alone", errs)
 	}
 	st := l.State()
-	if len(st.Sessions["good"].Queue) != 1 || st.Retained["of good"] == nil {
+	if len(st.Sessions["good"].Messages) != 1 || st.Retained["of good"] == nil {
 		t.Error("what was committed is not there")
 	}
-	if len(st.Sessions["bad"].Queue) != 0 || st.Retained["of bad"] != nil {
+	if len(st.Sessions["bad"].Messages) != 0 || st.Retained["of bad"] != nil {
 		t.Error("part of a batch that failed is there")
 	}
 	if all, failed := l.Answered(); all != 4 || failed != 1 {
 		t.Errorf("%d answered, %d failed; want 4 and 1", all, failed)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLateAgain: a store that begins with another's state tells all of it.
+func TestLateAgain(t *testing.T) {
+	ContractKept(t, func(t *testing.T) Kept { return &again{t: t, Late: openLate(t)} })
+}
+
+// again reads the store back through a second one.
+type again struct {
+	*Late
+	t *testing.T
+}
+
+func (a *again) State() *State {
+	was := a.Late.State()
+	next := NewLate(LateOptions{Seed: 2, State: was})
+	defer next.Close()
+	got, err := Read(next)
+	if err != nil {
+		a.t.Error(err)
+	}
+	if got.Run != was.Run+1 {
+		a.t.Errorf("run %d follows %d", got.Run, was.Run)
+	}
+	return got
+}
+
+// TestLateEarlyDequeue: what a failed batch was to enqueue is not waited for, whichever comes first.
+func TestLateEarlyDequeue(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		l := NewLate(LateOptions{Fail: func(c Change) bool { return c.Enqueues() }})
+		commit(t, l, func(b session.Batch) { put(b, 1, "c") })
+		dequeue := func() { commit(t, l, func(b session.Batch) { b.Dequeue(1, 5) }) }
+		if early {
+			dequeue()
+		}
+		b := l.NewBatch()
+		b.Enqueue(1, 5, queued(note("t", "x", 1), 1))
+		b.Commit(nil)
+		l.Sync()
+		if !early {
+			dequeue()
+		}
+		if n := l.State().Leftovers(); n != 0 {
+			t.Errorf("dequeued first: %t; %d removals are left over", early, n)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLateLoose: batches that only enqueue lose their places, others do not.
+func TestLateLoose(t *testing.T) {
+	outOfPlace := false
+	for seed := range uint64(20) {
+		l := NewLate(LateOptions{Seed: seed, Loose: true})
+		l.Hold()
+		var order []int
+		for i := range 6 {
+			b := l.NewBatch()
+			if i%2 == 0 {
+				put(b, 1, "c")
+			} else {
+				b.Enqueue(1, uint64(i), queued(note("t", "x", 1), 1))
+			}
+			b.Commit(func(error) { order = append(order, i) })
+		}
+		l.Release()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(order) != 6 || slices.Index(order, 0) > slices.Index(order, 2) || slices.Index(order, 2) > slices.Index(order, 4) {
+			t.Errorf("seed %d: order %v, want 0, 2 and 4 in order", seed, order)
+		}
+		outOfPlace = outOfPlace || !slices.IsSorted(order)
+		if l.State().Leftovers() != 0 || len(l.State().Sessions["c"].Messages) != 3 {
+			t.Errorf("seed %d: the store has %+v", seed, l.State().Sessions["c"])
+		}
+	}
+	if !outOfPlace {
+		t.Error("every batch kept its place")
+	}
+}
+
+// TestLateReadFails: with what was read before.
+func TestLateReadFails(t *testing.T) {
+	fail := true
+	l := NewLate(LateOptions{FailRead: func(session.Key) bool { return fail }})
+	commit(t, l, func(b session.Batch) {
+		put(b, 1, "c")
+		for seq := range uint64(5) {
+			b.Enqueue(1, seq, queued(note("t", "x", 1), 1))
+		}
+	})
+	items, next, err := readPage(l, 1, 0, 5, 10, 1000)
+	if !errors.Is(err, ErrInjected) || len(items) != 1 || next != 1 {
+		t.Errorf("%d items, next %d, error %v; want one, 1, and the injected error", len(items), next, err)
+	}
+	fail = false
+	if items, next, err = readPage(l, 1, 1, 5, 10, 1000); err != nil || len(items) != 4 || next != 5 {
+		t.Errorf("%d items, next %d, error %v; want 4, 5, none", len(items), next, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -150,14 +257,40 @@ func TestLateBreaches(t *testing.T) {
 	for what, fill := range map[string]func(l *Late){
 		"no session in the store": func(l *Late) {
 			b := l.NewBatch()
-			b.PutSubscription("nobody", "a", 0, 0)
+			b.PutSubscription(1, "a", 0, 0)
 			b.Commit(func(error) {})
 		},
 		"not in its queue": func(l *Late) {
 			b := l.NewBatch()
-			b.PutSession("c", 1)
-			b.Release("c", 1)
+			put(b, 1, "c")
+			b.Release(1, 1)
 			b.Commit(func(error) {})
+		},
+		"which was deleted": func(l *Late) {
+			b := l.NewBatch()
+			put(b, 1, "c")
+			b.DeleteSession(1)
+			put(b, 1, "c")
+			b.Commit(func(error) {})
+		},
+		"of which not all is stored": func(l *Late) {
+			l.Hold()
+			b := l.NewBatch()
+			put(b, 1, "c")
+			b.Enqueue(1, 5, queued(note("t", "x", 1), 1))
+			b.Commit(func(error) {})
+			l.ReadQueue(1, 1, 6, 10, 10, func([]session.Item, uint64, error) {})
+		},
+		"without a key": func(l *Late) {
+			b := l.NewBatch()
+			b.Enqueue(0, 5, queued(note("t", "x", 1), 1))
+			b.Commit(func(error) {})
+		},
+		"Load after the first batch": func(l *Late) {
+			l.NewBatch().Commit(nil)
+			if _, err := l.Load(&reader{State: NewState()}); err != nil {
+				panic(err)
+			}
 		},
 		"borrowed message": func(l *Late) {
 			b := l.NewBatch()
@@ -172,7 +305,7 @@ func TestLateBreaches(t *testing.T) {
 		"handed over": func(l *Late) {
 			b := l.NewBatch()
 			b.Commit(func(error) {})
-			b.PutSession("c", 1)
+			put(b, 1, "c")
 		},
 	} {
 		l := NewLate(LateOptions{})
