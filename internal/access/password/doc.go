@@ -1,0 +1,2 @@
+// Package password reads and writes Mosquitto's password files and checks passwords against them.
+package password
