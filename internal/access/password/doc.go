@@ -1,2 +1,0 @@
-// Package password reads and writes Mosquitto's password files and checks passwords against them.
-package password
