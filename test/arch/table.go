@@ -65,7 +65,7 @@ var table = []rule{
 	{pkg: "internal/access/throttle", pure: true},
 	{pkg: "internal/access/ratelimit", pure: true},
 	// The load generator is on the broker's event loops, because it must be cheaper than any broker.
-	{pkg: "internal/bench", imports: []string{"internal/edge/netloop", "mqtt"}, tests: []string{"broker"},
+	{pkg: "internal/bench", imports: []string{"internal/core/outbox", "internal/edge/netloop", "mqtt"}, tests: []string{"broker"},
 		modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
 
 	// Public: embedding. broker itself stays light; what is heavy is an opt-in below it.
