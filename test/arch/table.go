@@ -41,7 +41,7 @@ var table = []rule{
 	// The program.
 	{pkg: "cmd/nightjar", imports: []string{"internal/cli"}},
 	{pkg: "internal/cli",
-		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/password", "client", "mqtt", "mqtt/topic"},
+		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/password", "internal/strftime", "client", "mqtt", "mqtt/topic"},
 		tests:   []string{"test/mosquitto"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/net/proxy", "golang.org/x/term"}},
 	{pkg: "internal/app",
@@ -49,10 +49,12 @@ var table = []rule{
 		tests:   []string{"client"},
 		modules: []string{sys}},
 
+	{pkg: "internal/strftime"},
+
 	// What app puts together.
 	{pkg: "internal/config", imports: []string{"mqtt", "mqtt/topic"}},
 	{pkg: "internal/bridge", imports: []string{"broker", "client", "mqtt", "mqtt/topic"}},
-	{pkg: "internal/ops/...", imports: []string{"broker", "mqtt", "mqtt/topic"},
+	{pkg: "internal/ops/...", imports: []string{"broker", "internal/strftime", "mqtt", "mqtt/topic"}, tests: []string{"client", "test/mosquitto"},
 		modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/client_model", sys}},
 	// access puts together what is below it, as a broker's hooks; what is below it knows no broker.
 	{pkg: "internal/access",
