@@ -86,7 +86,7 @@ func New(o Options) (*Broker, error) {
 		OnPanic: func(_ int, c netloop.Conn, v any, stack []byte) {
 			b.drops.panics.Add(1)
 			if inSharedState(stack) {
-				o.Logger.Error("state that all connections share has failed; the process ends, because what it holds can no longer be trusted",
+				o.Logger.Log(context.Background(), LevelFatal, "state that all connections share has failed; the process ends, because what it holds can no longer be trusted",
 					"address", c.RemoteAddr(), "panic", v, "stack", string(stack))
 				panic(v)
 			}

@@ -42,6 +42,28 @@ type (
 	ConnectionLimits = conn.Config
 )
 
+// Levels of log lines between and beyond slog's, for the log types of mosquitto.conf.
+const (
+	LevelSubscribe   = conn.LevelSubscribe
+	LevelUnsubscribe = conn.LevelUnsubscribe
+	LevelWebSockets  = conn.LevelWebSockets
+	LevelNotice      = conn.LevelNotice
+	LevelFatal       = conn.LevelFatal // the process ends after the line
+)
+
+// Values of the attribute "event" of log lines that clients can cause.
+const (
+	EventConnect          = conn.EventConnect
+	EventDisconnect       = conn.EventDisconnect
+	EventRefused          = conn.EventRefused
+	EventPublishRefused   = conn.EventPublishRefused
+	EventSubscribeRefused = conn.EventSubscribeRefused
+	EventSubscribe        = conn.EventSubscribe
+	EventUnsubscribe      = conn.EventUnsubscribe
+	EventUnread           = conn.EventUnread
+	EventDropped          = conn.EventDropped
+)
+
 // Options configure a Broker. Start from DefaultOptions.
 type Options struct {
 	ConnectionLimits

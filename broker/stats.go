@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 )
 
@@ -97,9 +98,9 @@ func (d *drops) report() {
 			others++
 			continue
 		}
-		d.log.Warn("messages dropped", "client", s.ID().ClientID, "count", n, "first_reason", reason.String())
+		d.log.Warn("messages dropped", "event", conn.EventDropped, "client", s.ID().ClientID, "count", n, "first_reason", reason.String())
 	}
 	if others > 0 {
-		d.log.Warn("messages dropped", "clients", others, "count", rest)
+		d.log.Warn("messages dropped", "event", conn.EventDropped, "clients", others, "count", rest)
 	}
 }

@@ -61,10 +61,7 @@ func (r *run) newClient(s *shard, id string, filters ...string) *client {
 func (r *run) dial(c *client) {
 	c.begun = r.now()
 	c.stage = connecting
-	dial(r.target, r.source(), c.shard.engine, func(conn netloop.Conn) netloop.Handler {
-		c.conn = conn
-		return c
-	}, func(err error) {
+	dial(r.target, r.source(), c.shard.engine, c.shard.layered(c), func(err error) {
 		c.shard.engine.PostLoop(0, func(loop int, now int64) { c.Closed(loop, now, err) })
 	})
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,11 @@ type Options struct {
 	Version  mqtt.Version  `json:"version"`
 	Username string        `json:"-"`
 	Password string        `json:"-"`
+	// TLS, if not nil, is how to speak TLS; WebSocket puts MQTT into WebSocket frames, to a URL with this Path.
+	TLS       *tls.Config `json:"-"`
+	WebSocket bool        `json:"-"`
+	Path      string      `json:"-"`
+	Transport string      `json:"transport"` // tcp, tls, ws or wss: what the three above come to
 	// PID is the broker's process: its CPU time and memory are read from the system. 0: they are not.
 	PID int `json:"pid,omitempty"`
 	// Sources are local addresses that connections are spread over: each has its own ports. Empty: the system chooses.
@@ -120,6 +126,7 @@ func (o *Options) complete() error {
 	o.Prefix, o.Clients = or(o.Prefix, d.Prefix), or(o.Clients, d.Clients)
 	o.Window = or(o.Window, or(d.Window, o.defaultWindow()))
 	o.Sessions = max(o.Sessions, o.Clients)
+	o.Path, o.Transport = or(o.Path, "/mqtt"), o.transport()
 	switch {
 	case o.Clients < 0 || o.Clients == 0 && o.Scenario != Connect:
 		return fmt.Errorf("bench: %d clients; at least 1 is needed", o.Clients)
@@ -141,6 +148,18 @@ func (o *Options) complete() error {
 		return fmt.Errorf("bench: the share of wildcards is %g; it must be from 0 to 1", o.Wildcards)
 	}
 	return nil
+}
+
+func (o *Options) transport() string {
+	switch {
+	case o.TLS != nil && o.WebSocket:
+		return "wss"
+	case o.TLS != nil:
+		return "tls"
+	case o.WebSocket:
+		return "ws"
+	}
+	return "tcp"
 }
 
 // defaultWindow keeps a broker busy without filling it up.

@@ -211,7 +211,8 @@ func (rep *Report) Write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(t, name+"\t"+format+"\n", args...) }
 	o := &rep.Options
-	row("scenario", "%s", o.describe())
+	over := map[string]string{"tls": " over TLS", "ws": " over WebSocket", "wss": " over WebSocket over TLS"}[o.Transport]
+	row("scenario", "%s%s", o.describe(), over)
 	row("measured", "%.1f s after %v of warm-up, %d connections", rep.Seconds, o.Warmup, rep.Connections)
 	if rep.Connect != nil {
 		rep.Connect.rows(row)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,6 +18,8 @@ type run struct {
 	id      uint32
 	start   time.Time
 	target  netip.AddrPort
+	host    string // of the broker, as it was given
+	tls     *tls.Config
 	shards  []*shard
 	pubs    []*publisher // by the number in their stamps; complete before the first message
 	senders int          // publishers that send by themselves
@@ -44,6 +47,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, fmt.Errorf("bench: the broker's address: %w", err)
 	}
 	r.target = target.AddrPort()
+	r.host, _, _ = net.SplitHostPort(o.Address) // resolved a moment ago
+	r.tls = r.tlsConfig()
 	if o.PID != 0 {
 		if _, err := usageOf(o.PID); err != nil {
 			return nil, fmt.Errorf("bench: reading CPU time and memory of the broker, process %d: %w", o.PID, err)

@@ -23,6 +23,12 @@ import (
 // startBroker runs an embedded Nightjar and returns its address.
 func startBroker(t *testing.T) string {
 	t.Helper()
+	return startBrokerWith(t, broker.Transport{})
+}
+
+// startBrokerWith is startBroker for clients that speak TLS or WebSocket.
+func startBrokerWith(t *testing.T, transport broker.Transport) string {
+	t.Helper()
 	o := broker.DefaultOptions()
 	o.Logger = slog.New(slog.DiscardHandler)
 	o.MaxQueued = 0
@@ -35,7 +41,7 @@ func startBroker(t *testing.T) string {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- b.Serve(l) }()
+	go func() { served <- b.ServeTransport(l, transport) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

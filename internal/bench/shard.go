@@ -24,6 +24,7 @@ type shard struct {
 	dirty    []netloop.Conn // to be flushed at the end of the turn
 	touched  []*publisher   // whose messages have arrived in this turn
 	acks     []byte         // scratch
+	clear    [2][]byte      // scratch of tunnels
 	plan     schedule       // open loop
 	pacer    pacer
 	churn    churn
@@ -115,12 +116,21 @@ func (s *shard) pace() (next int64, more bool) {
 		}
 		record(s.hist.lag, now-at, 1)
 		p.write(at)
-		if n := p.client.conn.Out().Bytes(); n > maxBacklog {
+		if n := waiting(p.client.conn); n > maxBacklog {
 			s.run.fail(fmt.Errorf("bench: %s: the broker does not take %g messages a second: %d bytes wait for its socket", p.client.id, s.run.o.Rate, n))
 			s.running = false
 		}
 	}
 	return 0, false
+}
+
+// waiting is how many bytes wait for a connection's socket.
+func waiting(c netloop.Conn) int {
+	n := c.Out().Bytes()
+	if t, ok := c.(*tunnel); ok {
+		n += waiting(t.Conn)
+	}
+	return n
 }
 
 // maxBacklog is how many bytes may wait for the socket of a publisher.

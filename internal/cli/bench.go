@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +33,7 @@ func benchCommand() *cobra.Command {
 			"With --pid, the broker's process, its CPU time and memory are read from the system. CPU time per message at a\n" +
 			"given rate is the figure to compare where generator and broker share a machine. The generator uses half of the\n" +
 			"cores (--loops), and says so when it, and not the broker, was the limit.\n\n" +
-			"Connections are plain TCP; there is no TLS and no WebSocket yet.",
+			"--tls and --ws, alone or together, choose what lies between TCP and MQTT.",
 		Example: "  nightjar bench pairs --pid $(pidof mosquitto)\n" +
 			"  nightjar bench pairs --clients 50 --qos 1 --window 256 --burst 16\n" +
 			"  nightjar bench fanin --clients 5000 --rate 40000 --plot latency.svg\n" +
@@ -60,6 +62,8 @@ var scenarioTexts = map[bench.Scenario][2]string{
 // benchFlags are what is not an option of the generator as it stands.
 type benchFlags struct {
 	host, version, json, plot string
+	cafile                    string
+	tls, insecure             bool
 	port, sources             int
 	bind                      []string
 	quiet                     bool
@@ -77,6 +81,11 @@ func scenarioCommand(s bench.Scenario) *cobra.Command {
 	f.IntVarP(&b.port, "port", "p", 1883, "`port` of the broker")
 	f.StringVarP(&o.Username, "username", "u", "", "user `name`")
 	f.StringVarP(&o.Password, "pw", "P", "", "`password`")
+	f.BoolVar(&b.tls, "tls", false, "speak TLS; the broker's certificate is checked against the system's authorities")
+	f.StringVar(&b.cafile, "cafile", "", "speak TLS and check against the authorities in `file`, PEM, instead")
+	f.BoolVar(&b.insecure, "insecure", false, "speak TLS and take any certificate")
+	f.BoolVar(&o.WebSocket, "ws", false, "speak WebSocket")
+	f.StringVar(&o.Path, "ws-path", "/mqtt", "`path` of the WebSocket's URL")
 	f.StringVarP(&b.version, "protocol-version", "V", "311", "`version` of MQTT: 31, 311 or 5")
 	f.IntVar(&o.PID, "pid", 0, "process `id` of the broker, whose CPU time and memory are to be read")
 	f.DurationVarP(&o.Duration, "duration", "d", o.Duration, "how long to measure")
@@ -151,6 +160,9 @@ func (b *benchFlags) complete(o *bench.Options) error {
 	if b.sources < 0 || b.sources > 250 {
 		return fmt.Errorf("--sources: %d; choose from 1 to 250", b.sources)
 	}
+	if err := b.completeTLS(o); err != nil {
+		return err
+	}
 	for i := range b.sources {
 		o.Sources = append(o.Sources, netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i)}))
 	}
@@ -160,6 +172,26 @@ func (b *benchFlags) complete(o *bench.Options) error {
 			return fmt.Errorf("--bind: %w", err)
 		}
 		o.Sources = append(o.Sources, a)
+	}
+	return nil
+}
+
+// completeTLS reads what --tls, --cafile and --insecure come to.
+func (b *benchFlags) completeTLS(o *bench.Options) error {
+	if !b.tls && b.cafile == "" && !b.insecure {
+		return nil
+	}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: b.insecure}
+	if b.cafile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(b.cafile)
+	if err != nil {
+		return fmt.Errorf("--cafile: %w", err)
+	}
+	o.TLS.RootCAs = x509.NewCertPool()
+	if !o.TLS.RootCAs.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("--cafile: %s has no certificate in PEM form", b.cafile)
 	}
 	return nil
 }

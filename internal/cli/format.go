@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/client"
+	"github.com/nightjar-mqtt/nightjar/internal/strftime"
 )
 
 // printer writes a message to w. An error is about the message, not about w:
@@ -207,7 +208,7 @@ func (f *format) print(w io.Writer, m *client.Message, now time.Time) error {
 		case 0:
 			fmt.Fprint(w, p.text)
 		case '@':
-			fmt.Fprint(w, strftime(p.text[0], now))
+			fmt.Fprint(w, strftime.Conversion(p.text[0], now))
 		default:
 			text, err := f.value(p, m, now)
 			fmt.Fprint(w, text)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/client"
+	"github.com/nightjar-mqtt/nightjar/internal/strftime"
 	"github.com/nightjar-mqtt/nightjar/test/mosquitto"
 )
 
@@ -154,7 +155,7 @@ func TestStrftime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, want := strftime(byte(c), when), strings.TrimSuffix(string(out), "\n"); got != want {
+			if got, want := strftime.Conversion(byte(c), when), strings.TrimSuffix(string(out), "\n"); got != want {
 				t.Errorf("@%c at %v: %q, want %q", c, when, got, want)
 			}
 		}

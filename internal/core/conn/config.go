@@ -131,9 +131,9 @@ func (sh *Shared) Tick() {
 	sh.paused.mu.Unlock()
 	switch {
 	case tell && len(conns) > 0:
-		sh.Log.Warn("the memory limit is reached: those who publish at QoS 1 and 2 are read slowly", "publishers", len(conns))
+		sh.log(slog.LevelWarn, EventMemory, "the memory limit is reached: those who publish at QoS 1 and 2 are read slowly", slog.Int("publishers", len(conns)))
 	case tell:
-		sh.Log.Info("there is memory again: publishers are read as fast as they send")
+		sh.log(LevelNotice, EventMemory, "there is memory again: publishers are read as fast as they send")
 	}
 	for _, c := range conns {
 		c.t.Post(func(int, int64) {

@@ -82,6 +82,7 @@ func (c *Conn) subscribe(w *router.Worker, filter string, opts mqtt.SubOptions, 
 		}
 	}
 	existed = w.Subscribe(c.s, filter, opts, subID, batch)
+	c.sh.subscribed(c, filter, opts)
 	return mqtt.ReasonCode(opts.QoS()), existed, opts
 }
 
@@ -110,6 +111,7 @@ func (c *Conn) handleUnsubscribe(w *router.Worker, f mqtt.Frame) error {
 		if !w.Unsubscribe(c.s, string(filter), batch) {
 			code = mqtt.NoSubscriptionExisted
 		}
+		c.sh.unsubscribed(c, string(filter))
 		codes = append(codes, code)
 	}
 	sc.codes = codes

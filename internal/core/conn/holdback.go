@@ -2,6 +2,7 @@ package conn
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
@@ -47,8 +48,8 @@ func (c *Conn) holdBack(w *router.Worker) {
 	c.t.WantDrained()
 	if !c.told {
 		c.told = true
-		c.sh.Log.Warn("the client does not read what it is sent; it is not read until it does",
-			"client", c.id.ClientID, "waiting", n)
+		c.sh.log(slog.LevelWarn, EventUnread, "the client does not read what it is sent; it is not read until it does",
+			slog.String("client", c.id.ClientID), slog.Int("waiting", n))
 	}
 }
 

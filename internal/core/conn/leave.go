@@ -2,9 +2,7 @@ package conn
 
 import (
 	"errors"
-	"strings"
 
-	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
@@ -183,36 +181,4 @@ func (c *Conn) leaveOpening() {
 		c.opening = false
 		c.sh.opening.Add(-1)
 	}
-}
-
-func (c *Conn) describe() string {
-	if c.id != nil {
-		return c.id.ClientID
-	}
-	return "-"
-}
-
-func (sh *Shared) connected(c *Conn, su *setup, present bool) {
-	sh.Log.Info("client connected", "client", c.id.ClientID, "address", su.login.RemoteAddr, "version", c.version,
-		"clean", su.clean, "session_present", present, "keepalive", c.keepAlive, "user", c.id.Username)
-}
-
-func (sh *Shared) disconnected(c *Conn, why error) {
-	if errors.Is(why, ErrDisconnected) {
-		sh.Log.Info("client disconnected", "client", c.id.ClientID)
-		return
-	}
-	sh.Log.Info("connection closed", "client", c.id.ClientID, "reason", why)
-}
-
-func (sh *Shared) refused(c *Conn, why error) {
-	sh.Log.Warn("connection refused", "client", c.describe(), "address", c.peer(), "reason", why)
-}
-
-func (sh *Shared) publishRefused(c *Conn, m *message.Message, why string) {
-	sh.Log.Warn("publish refused", "client", c.id.ClientID, "topic", strings.Clone(m.Topic), "rule", why)
-}
-
-func (sh *Shared) subscribeRefused(c *Conn, filter, why string) {
-	sh.Log.Warn("subscription refused", "client", c.id.ClientID, "filter", filter, "rule", why)
 }

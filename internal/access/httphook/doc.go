@@ -1,0 +1,2 @@
+// Package httphook asks a web service who may connect.
+package httphook
