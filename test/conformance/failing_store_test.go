@@ -197,9 +197,9 @@ func TestLatePubrelOverReconnect(t *testing.T) {
 		if !p.Expect(CONNACK).SessionPresent {
 			s.Fatalf("the session is gone")
 		}
-		// The first PUBREL has been stored before CONNACK, so the packet id is not known any more.
-		if pkt := p.ExpectAck(PUBCOMP, 7); s.Version == V5 && pkt.Code != 0x92 {
-			s.Fatalf("%s, want code 0x92", pkt)
+		// The first PUBREL has been stored before CONNACK; its loop may know of it or not, when the second comes.
+		if pkt := p.ExpectAck(PUBCOMP, 7); pkt.Code != rcSuccess && pkt.Code != 0x92 {
+			s.Fatalf("%s, want success, or that the packet id is not known", pkt)
 		}
 		if !s.stored(away)["x"] {
 			s.Fatalf("PUBCOMP came, but the store has no message for its receiver")
