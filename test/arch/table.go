@@ -123,7 +123,7 @@ var table = []rule{
 	{pkg: "test/attack"},
 	{pkg: "test/conformance/...", imports: []string{"broker", "internal/store/..."}, modules: []string{sys}},
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
-	{pkg: "test/crash/...", imports: []string{"client", "mqtt"}, modules: []string{sys}},
+	{pkg: "test/crash/...", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"broker/...", "internal/store/...", "test/mosquitto"}},
 	{pkg: "test/sim/...", imports: []string{"broker/...", "client", "internal/core/...", "internal/store/...", "mqtt", "mqtt/topic"}},
 	{pkg: "bench/...", imports: []string{"broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
 }
