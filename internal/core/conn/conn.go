@@ -95,13 +95,8 @@ var (
 // Opened starts the clock for CONNECT.
 func (c *Conn) Opened(_ int, now int64) {
 	c.opening = true
-	open, opening := c.sh.open.Add(1), c.sh.opening.Add(1)
-	switch {
-	case c.sh.MaxConnections > 0 && open > int64(c.sh.MaxConnections):
-		c.t.Close(ErrTooMany)
-		return
-	case c.sh.MaxOpening > 0 && opening > int64(c.sh.MaxOpening):
-		c.t.Close(ErrTooManyOpening)
+	if err := c.sh.count(); err != nil {
+		c.t.Close(err)
 		return
 	}
 	c.t.SetDeadline(now + c.sh.ConnectTimeout.Milliseconds())

@@ -105,7 +105,10 @@ func (c *Conn) prepare(p *mqtt.Connect) (*setup, *refusal) {
 	su.login = Login{
 		ClientID: string(p.ClientID), HasUsername: p.HasUsername, Username: string(p.Username), HasPassword: p.HasPassword,
 		Password: slices.Clone(p.Password), Version: p.Version, RemoteAddr: peer, LocalAddr: local,
-		CleanStart: p.CleanStart,
+		CleanStart: p.CleanStart, Listener: c.sh.listener.name,
+	}
+	if c.sh.Certificate != nil {
+		su.login.Certificate, su.login.CommonName = c.sh.Certificate(c.t)
 	}
 	if p.Version == mqtt.V5 {
 		props := &p.Props
@@ -227,8 +230,8 @@ func (c *Conn) accept(w *router.Worker) {
 		return
 	}
 	// Looked at after the claim: either the one who shuts down finds this connection, or it sees that somebody does.
-	if c.sh.closing.Load() {
-		c.refuse(w, &refusal{mqtt.ServerUnavailable, ErrShutdown.Error()})
+	if err := c.sh.closed(); err != nil {
+		c.refuse(w, &refusal{mqtt.ServerUnavailable, err.Error()})
 		c.yield(w)
 		return
 	}
@@ -242,11 +245,11 @@ func (c *Conn) accept(w *router.Worker) {
 	c.setup = nil
 	s, present := w.Bind(c.id, su.clean)
 	c.s, c.will, c.state, c.keepAlive = s, su.will, stateOpen, su.keepAlive
-	c.sh.bound.Add(1)
+	c.sh.common.bound.Add(1)
 	connack, _ := c.connack(su, present) // as before, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
-		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry, Connack: connack,
+		TopicAliasMax: min(su.topicAliasMax, c.sh.MaxTopicAliasOut), Expiry: su.expiry, Connack: connack,
 	})
 	c.received = uint16(min(s.Figures().Received, 0xFFFF))
 	if s.Durable() {

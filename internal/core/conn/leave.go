@@ -170,15 +170,15 @@ func (c *Conn) protocolError(w *router.Worker, err error) {
 // Closed is the engine's last call: the socket is gone.
 func (c *Conn) Closed(loop int, now int64, err error) {
 	c.leave(c.sh.Router.Worker(loop, now), err)
-	c.sh.open.Add(-1)
+	c.sh.discount()
 	if c.s != nil {
-		c.sh.bound.Add(-1)
+		c.sh.common.bound.Add(-1)
 	}
 }
 
 func (c *Conn) leaveOpening() {
 	if c.opening {
 		c.opening = false
-		c.sh.opening.Add(-1)
+		c.sh.common.opening.Add(-1)
 	}
 }
