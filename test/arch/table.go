@@ -127,6 +127,7 @@ var table = []rule{
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
 	{pkg: "test/crash/...", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"broker/...", "internal/store/...", "test/mosquitto"}},
 	{pkg: "test/sim/...", imports: []string{"broker/...", "client", "internal/core/...", "internal/store/...", "mqtt", "mqtt/topic"}},
+	{pkg: "bench/million", imports: []string{"bench/subject", "internal/bench", "internal/core/...", "internal/store/memory"}},
 	{pkg: "bench/...", imports: []string{"bench/subject", "broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
 }
 
