@@ -77,8 +77,8 @@ func Defaults() Config {
 type Shared struct {
 	Config
 	Router        *router.Router
-	Authenticator Authenticator // nil: everybody may connect
-	Enhanced      Enhanced      // nil: no enhanced authentication
+	Authenticator Authenticator // nil: everybody may connect; see SetHooks
+	Enhanced      Enhanced      // nil: no enhanced authentication; see SetHooks
 	Log           *slog.Logger
 	// Addresses gives the addresses of a transport's two ends, as words.
 	Addresses func(t Transport) (peer, local string)
@@ -94,6 +94,8 @@ type Shared struct {
 func NewShared(s *Shared, loops int) *Shared {
 	s.scratch = make([]scratch, loops)
 	s.common, s.listener = new(common), new(listener)
+	s.listener.latest.Store(s)
+	s.SetHooks(s.Authenticator, s.Enhanced)
 	s.SetMaxConnections(s.MaxConnections)
 	return s
 }

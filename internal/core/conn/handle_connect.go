@@ -28,6 +28,7 @@ type setup struct {
 	authMethod    []byte
 	authData      []byte
 	will          *router.Will
+	hooks         *hooks // that decide
 }
 
 // refusal is a CONNACK that refuses.
@@ -65,14 +66,10 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		c.refuse(w, bad)
 		return nil
 	}
-	switch {
-	case p.Props.Has.Has(mqtt.PropAuthMethod):
+	if p.Props.Has.Has(mqtt.PropAuthMethod) {
 		c.startEnhanced(w)
-	case c.sh.Authenticator != nil:
-		c.suspend()
-		c.sh.Authenticator.Authenticate(&su.login, once(c, c.verdict))
-	default:
-		c.authenticated(w)
+	} else {
+		c.ask(w)
 	}
 	return nil
 }
@@ -179,6 +176,10 @@ func (c *Conn) verdict(w *router.Worker, v Verdict) {
 	if c.state != stateWaiting {
 		return // the client has gone
 	}
+	if c.outdated() {
+		c.ask(w)
+		return
+	}
 	if v.Code != mqtt.Success {
 		c.refuse(w, &refusal{v.Code, v.Reason})
 		return
@@ -232,6 +233,11 @@ func (c *Conn) accept(w *router.Worker) {
 	// Looked at after the claim: either the one who shuts down finds this connection, or it sees that somebody does.
 	if err := c.sh.closed(); err != nil {
 		c.refuse(w, &refusal{mqtt.ServerUnavailable, err.Error()})
+		c.yield(w)
+		return
+	}
+	if c.outdated() { // looked at after the claim, too: see Shared.SetHooks
+		c.refuse(w, errReloaded)
 		c.yield(w)
 		return
 	}

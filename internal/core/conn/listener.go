@@ -17,6 +17,7 @@ type common struct {
 	bound          atomic.Int64
 	maxConnections atomic.Int64
 	paused         pausedConns
+	hooks          atomic.Pointer[hooks]
 	closing        atomic.Bool // the broker shuts down: nobody is accepted any more
 }
 
@@ -25,6 +26,7 @@ type listener struct {
 	name    string
 	open    atomic.Int64
 	closing atomic.Bool // it has been closed: who has not got CONNACK yet is refused
+	latest  atomic.Pointer[Shared]
 }
 
 // Listener is for the connections of another listener of the same broker: it has a name and settings of its own and shares
@@ -33,13 +35,16 @@ func (sh *Shared) Listener(name string, c Config) *Shared {
 	out := *sh
 	out.Config = c
 	out.listener = &listener{name: name}
+	out.listener.latest.Store(&out)
 	return &out
 }
 
-// With is the same listener with other settings, for connections to come.
+// With gives the listener other settings, for connections to come, by whichever of its Shared they are made; and for those
+// that are there, in what CONNACK does not promise (see live).
 func (sh *Shared) With(c Config) *Shared {
 	out := *sh
 	out.Config = c
+	sh.listener.latest.Store(&out)
 	return &out
 }
 
