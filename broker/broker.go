@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -67,7 +68,8 @@ func New(o Options) (*Broker, error) {
 	b.router, err = router.New(router.Options{
 		Limits: &session.Limits{
 			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
-			OutboxBytes: o.OutboxBytes, MaxTopicAlias: o.MaxTopicAliasOut, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
+			OutboxBytes: o.OutboxBytes, MaxTopicAlias: math.MaxUint16, // each listener's settings bound it
+			QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
 			MemoryLimit: o.MemoryLimit, Outboxes: budget, Paged: o.Store.Durable(),
 		},
 		Store: o.Store, Authorizer: o.Authorizer, Loops: o.Loops,

@@ -87,8 +87,6 @@ type Options struct {
 	// MemoryLimit bounds all outboxes and queues together, in bytes: beyond it QoS 0 to slow clients is dropped, queues
 	// take no more, and publishers are read more slowly. 0: no limit.
 	MemoryLimit int64
-	// MaxTopicAliasOut is how many topic aliases the broker sets towards a client that allows it.
-	MaxTopicAliasOut uint16
 	// MaxClients bounds the sessions, connected and absent. 0: no bound.
 	MaxClients int
 	// QueueQoS0 keeps QoS 0 messages for absent sessions too. UpgradeQoS delivers at the subscription's QoS. Both are
@@ -113,7 +111,6 @@ func DefaultOptions() Options {
 		MaxQueued:        1000,
 		OutboxBytes:      1 << 20,
 		MemoryLimit:      256 << 20,
-		MaxTopicAliasOut: 10,
 		MatchCache:       16384,
 	}
 }

@@ -86,7 +86,7 @@ func TestVerdicts(t *testing.T) {
 	if got := c.verdict(r, &r.metrics[0], mosquittoName); !strings.Contains(got, "undecided") {
 		t.Errorf("%q", got)
 	}
-	if got := c.cell(r, &r.metrics[0], "aedes", 1); got != "failed: it / failed" {
+	if got := c.cell(r, &r.metrics[0], c.peers[4], 1); got != "failed: it / failed" {
 		t.Errorf("%q", got)
 	}
 }
@@ -226,5 +226,20 @@ func checkFiles(t *testing.T, c *comparison, dir string) {
 	var h history
 	if err := json.Unmarshal(raw, &h); err != nil || len(h.Measurements) != len(c.results) || h.Peers[mosquittoName] == "" {
 		t.Errorf("history: %v, %d measurements, %v", err, len(h.Measurements), h.Peers)
+	}
+}
+
+func TestOutrun(t *testing.T) {
+	c, r := fake(map[string][]float64{
+		nightjarName:  {1, 1},
+		mosquittoName: {90, 90},
+		"mochi":       {10, 10},
+		"aedes":       {16, 14}, // close once
+		"nats":        {16, 17},
+	})
+	for i, want := range []bool{false, false, false, false, false, true} {
+		if got := c.outrun(r, c.peers[i]); got != want {
+			t.Errorf("%s is left out: %v", c.peers[i].name, got)
+		}
 	}
 }

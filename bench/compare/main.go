@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nightjar-mqtt/nightjar/internal/bench"
 )
 
 // settings are the command line.
@@ -33,6 +35,7 @@ type settings struct {
 	extra    []string
 	rounds   int
 	most     int
+	budget   time.Duration
 	duration time.Duration
 	warmup   time.Duration
 	doc      string
@@ -50,8 +53,9 @@ func main() {
 	})
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds at least")
 	flag.IntVar(&s.most, "max-rounds", 15, "rounds at most, where the intervals are too wide to decide")
-	flag.DurationVar(&s.duration, "duration", 4*time.Second, "time of one measurement")
-	flag.DurationVar(&s.warmup, "warmup", 2*time.Second, "time before it")
+	flag.DurationVar(&s.duration, "duration", 2*time.Second, "time of one measurement")
+	flag.DurationVar(&s.budget, "budget", 40*time.Minute, "time for all: what is left of it after the rounds asked for goes to rows that are undecided")
+	flag.DurationVar(&s.warmup, "warmup", 700*time.Millisecond, "time before it")
 	flag.StringVar(&s.doc, "doc", "docs/performance.md", "document with the table; empty: only print it")
 	flag.StringVar(&s.history, "history", "bench/history", "directory for the raw figures; empty: do not keep them")
 	flag.BoolVar(&s.list, "list", false, "list scenarios and brokers, with their configuration")
@@ -97,10 +101,8 @@ func (s *settings) run(ctx context.Context) error {
 		return err
 	}
 	c := &comparison{settings: s, work: work, rows: rows, peers: peers, started: time.Now()}
-	if err := c.measure(ctx); err != nil {
-		return err
-	}
-	return c.write(len(peers) >= len(all))
+	err = c.measure(ctx)
+	return errors.Join(err, c.write(err == nil && len(peers) >= len(all)))
 }
 
 // repository finds the root of the module.
@@ -180,6 +182,13 @@ func prepare(ctx context.Context, root, work string, peers []*peer) error {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", b.what, err, out)
 		}
+	}
+	cert, err := bench.NewCertificate()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(work, certFile), cert.Cert, 0o600), os.WriteFile(filepath.Join(work, keyFile), cert.Key, 0o600)); err != nil {
+		return err
 	}
 	var missing []error
 	for _, p := range peers {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -34,47 +35,86 @@ type measurement struct {
 // maxFailed is how often a broker may fail in a row before it is left alone there.
 const maxFailed = 2
 
+// measure fills c.results. An error does not make worthless what is there by then.
 func (c *comparison) measure(ctx context.Context) error {
-	for _, r := range c.rows {
-		failed := map[string]int{}
-		for round := range c.most {
-			if round >= c.rounds && c.decided(r) {
-				break
+	var failures []error
+	for i, r := range c.rows {
+		// Rounds beyond those asked for take what is left of the row's share of the time.
+		share := time.Duration(float64(c.budget) * float64(i+1) / float64(len(c.rows)))
+		if err := c.row(ctx, r, c.started.Add(share)); err != nil {
+			failures = append(failures, err)
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: %w", ctx.Err())
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// row measures one scenario: at least c.rounds rounds, more while it is undecided and until is not reached.
+func (c *comparison) row(ctx context.Context, r *row, until time.Time) error {
+	failed := map[string]int{}
+	for round := range c.most {
+		if round >= c.rounds && (c.decided(r) || time.Now().After(until)) {
+			break
+		}
+		for i := range c.peers {
+			p := c.peers[(i+round)%len(c.peers)] // nobody is always the one after a certain other
+			if r.excuse(p) != "" || failed[p.name] >= maxFailed || round >= enough && c.outrun(r, p) {
+				continue
 			}
-			for i := range c.peers {
-				p := c.peers[(i+round)%len(c.peers)] // nobody is always the one after a certain other
-				if r.unfit[p.name] != "" || failed[p.name] >= maxFailed {
-					continue
-				}
-				m := c.once(ctx, r, p, round)
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				if m.Failed != "" {
-					failed[p.name]++
-					if p.name == nightjarName && failed[p.name] >= maxFailed {
-						return fmt.Errorf("%s: Nightjar itself failed: %s", r.name, m.Failed)
-					}
-				}
-				c.results = append(c.results, m)
-				c.tell(r, &m)
+			m := c.once(ctx, r, p, round)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.results = append(c.results, m)
+			c.tell(r, &m)
+			if m.Failed == "" {
+				continue
+			}
+			failed[p.name]++
+			if p.name == nightjarName && failed[p.name] >= maxFailed {
+				return fmt.Errorf("%s: Nightjar itself failed: %s", r.name, m.Failed)
 			}
 		}
 	}
 	return nil
 }
 
+const (
+	enough = 2   // rounds after which a broker may be left out of a row
+	behind = 1.5 // times the best other's figure
+)
+
+// outrun tells whether a broker cannot be the best other in a row any more: in every round and figure it was far behind the
+// one that is.
+func (c *comparison) outrun(r *row, p *peer) bool {
+	if p.name == nightjarName || p.name == mosquittoName || p.name == floorName {
+		return false
+	}
+	for i := range r.metrics {
+		m := &r.metrics[i]
+		best := c.best(r, m)
+		top := c.series(r, m, best)
+		for round, v := range c.series(r, m, p.name) {
+			if t, both := top[round]; best == p.name || both && m.advantage(t, v) < behind {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // once starts the broker, measures, and stops it.
 func (c *comparison) once(ctx context.Context, r *row, p *peer, round int) measurement {
 	m := measurement{Row: r.name, Peer: p.name, Round: round}
-	process, err := p.start(ctx, c.work)
+	o := r.options
+	process, err := p.start(ctx, c.work, r.transport(), &o)
 	if err != nil {
 		m.Failed = err.Error()
 		return m
 	}
 	defer process.stop()
-	o := r.options
-	o.Address, o.PID = process.address, process.pid
 	o.Duration, o.Warmup, o.SetupTime = c.duration, c.warmup, 3*time.Minute
 	runtime.GC() // what the last measurement left is not to be collected in this one
 	if m.Report, err = bench.Run(ctx, o); err != nil {

@@ -20,7 +20,26 @@ type peer struct {
 	version     string
 	findVersion func(ctx context.Context) (string, error)
 	// commands are started in this order; the last one is the broker. dir is an empty directory of its own.
-	commands func(dir string, port int) ([]*exec.Cmd, error)
+	commands func(dir string, at place) ([]*exec.Cmd, error)
+	tcpOnly  bool
+	path     string // of a WebSocket's URL; empty: /mqtt
+}
+
+// place is where a broker is to listen: on a port of 127.0.0.1, for clients that speak tcp, tls or ws.
+type place struct {
+	port      int
+	transport string
+	cert, key string // files, PEM
+}
+
+// fill replaces {port}, {cert} and {key}.
+func (at *place) fill(text string) string {
+	return strings.NewReplacer("{port}", fmt.Sprint(at.port), "{cert}", at.cert, "{key}", at.key).Replace(text)
+}
+
+// flags are those that bench/peers understands.
+func (at *place) flags() []string {
+	return []string{"-port", fmt.Sprint(at.port), "-transport", at.transport, "-cert", at.cert, "-key", at.key}
 }
 
 const (
@@ -48,9 +67,9 @@ func knownPeers(root, work string, extra []string) ([]*peer, error) {
 }
 
 // one is for brokers that consist of one command.
-func one(build func(dir string, port int) (*exec.Cmd, error)) func(string, int) ([]*exec.Cmd, error) {
-	return func(dir string, port int) ([]*exec.Cmd, error) {
-		cmd, err := build(dir, port)
+func one(build func(dir string, at place) (*exec.Cmd, error)) func(string, place) ([]*exec.Cmd, error) {
+	return func(dir string, at place) ([]*exec.Cmd, error) {
+		cmd, err := build(dir, at)
 		return []*exec.Cmd{cmd}, err
 	}
 }
@@ -63,8 +82,13 @@ func nightjarPeer(work string) *peer {
 			out, err := exec.CommandContext(ctx, filepath.Join(work, "nightjar"), "--version").Output()
 			return strings.TrimPrefix(strings.TrimSpace(string(out)), "nightjar version "), err
 		},
-		commands: one(func(_ string, port int) (*exec.Cmd, error) {
-			return exec.Command(filepath.Join(work, "nightjar"), append(flags[:len(flags):len(flags)], "--port", fmt.Sprint(port))...), nil
+		commands: one(func(_ string, at place) (*exec.Cmd, error) {
+			listen := at.fill(map[string]string{
+				"tcp": "--listen mqtt://127.0.0.1:{port}",
+				"tls": "--listen mqtts://127.0.0.1:{port} --cert {cert} --key {key}",
+				"ws":  "--listen ws://127.0.0.1:{port}",
+			}[at.transport])
+			return exec.Command(filepath.Join(work, "nightjar"), append(slices.Clone(flags), strings.Fields(listen)...)...), nil
 		}),
 	}
 }
@@ -73,14 +97,16 @@ func floorPeer(work string) *peer {
 	return &peer{
 		name: floorName, config: "`bench/floor`, the byte forwarder on Nightjar's event loops: no broker, QoS 0 only.",
 		findVersion: func(context.Context) (string, error) { return "of this commit", nil },
-		commands: one(func(_ string, port int) (*exec.Cmd, error) {
-			return exec.Command(filepath.Join(work, "floor"), "-port", fmt.Sprint(port)), nil
+		tcpOnly:     true,
+		commands: one(func(_ string, at place) (*exec.Cmd, error) {
+			return exec.Command(filepath.Join(work, "floor"), "-port", fmt.Sprint(at.port)), nil
 		}),
 	}
 }
 
 // mosquittoConfig: no message is dropped for lack of room, nothing is written, and small packets leave at once.
-const mosquittoConfig = `listener {port} 127.0.0.1
+// It runs as whoever starts it, so that it can read the key of the run.
+const mosquittoConfig = `user root
 allow_anonymous true
 persistence false
 max_queued_messages 0
@@ -88,6 +114,14 @@ max_inflight_messages 0
 set_tcp_nodelay true
 log_dest none
 `
+
+// mosquittoListeners are by transport. For WebSocket it takes the name of an interface, and starts only if there is another
+// listener.
+var mosquittoListeners = map[string]string{
+	"tcp": "listener {port} 127.0.0.1\n",
+	"tls": "listener {port} 127.0.0.1\ncertfile {cert}\nkeyfile {key}\n",
+	"ws":  "listener 0 {dir}/socket\nlistener {port} lo\nprotocol websockets\n",
+}
 
 func mosquittoPeer() *peer {
 	path := lookPath("mosquitto", "/usr/sbin/mosquitto")
@@ -101,9 +135,10 @@ func mosquittoPeer() *peer {
 			line, _, _ := strings.Cut(string(out), "\n")
 			return strings.TrimPrefix(line, "mosquitto version "), nil
 		},
-		commands: one(func(dir string, port int) (*exec.Cmd, error) {
+		commands: one(func(dir string, at place) (*exec.Cmd, error) {
 			file := filepath.Join(dir, "mosquitto.conf")
-			return exec.Command(path, "-c", file), writePort(file, mosquittoConfig, port)
+			text := strings.ReplaceAll(at.fill(mosquittoConfig+mosquittoListeners[at.transport]), "{dir}", dir)
+			return exec.Command(path, "-c", file), os.WriteFile(file, []byte(text), 0o600)
 		}),
 	}
 }
@@ -112,8 +147,8 @@ func mochiPeer(root, work string) *peer {
 	return &peer{
 		name: "mochi", config: "`bench/peers/mochi`: mochi-mqtt/server with AllowHook, 65,536 pending writes per client, receive maximum and in-flight 65,535, buffers as they come.",
 		findVersion: moduleVersion(root, "github.com/mochi-mqtt/server/v2"),
-		commands: one(func(_ string, port int) (*exec.Cmd, error) {
-			return exec.Command(filepath.Join(work, "mochi"), "-port", fmt.Sprint(port)), nil
+		commands: one(func(_ string, at place) (*exec.Cmd, error) {
+			return exec.Command(filepath.Join(work, "mochi"), at.flags()...), nil
 		}),
 	}
 }
@@ -122,8 +157,8 @@ func natsPeer(root, work string) *peer {
 	return &peer{
 		name: "nats", config: "`bench/peers/nats`: nats-server with its MQTT listener, JetStream in a fresh directory, consumers in memory, max_ack_pending 10,000, max_pending 1 GiB, no log.",
 		findVersion: moduleVersion(root, "github.com/nats-io/nats-server/v2"),
-		commands: one(func(dir string, port int) (*exec.Cmd, error) {
-			return exec.Command(filepath.Join(work, "nats"), "-port", fmt.Sprint(port), "-dir", dir), nil
+		commands: one(func(dir string, at place) (*exec.Cmd, error) {
+			return exec.Command(filepath.Join(work, "nats"), append(at.flags(), "-dir", dir)...), nil
 		}),
 	}
 }
@@ -131,15 +166,15 @@ func natsPeer(root, work string) *peer {
 func aedesPeer(root string) *peer {
 	dir := filepath.Join(root, "bench", "peers", "aedes")
 	return &peer{
-		name: "aedes", config: "`bench/peers/aedes/aedes.js`: in memory, one process, concurrency 10,000, TCP_NODELAY.",
+		name: "aedes", config: "`bench/peers/aedes/aedes.js`: in memory, one process, concurrency 10,000, TCP_NODELAY; WebSocket with ws, uncompressed.",
 		findVersion: func(ctx context.Context) (string, error) {
 			cmd := exec.CommandContext(ctx, "node", "-p", `JSON.parse(fs.readFileSync("node_modules/aedes/package.json")).version + " on node " + process.version`)
 			cmd.Dir = dir
 			out, err := cmd.Output()
 			return strings.TrimSpace(string(out)), err
 		},
-		commands: one(func(_ string, port int) (*exec.Cmd, error) {
-			return exec.Command("node", filepath.Join(dir, "aedes.js"), fmt.Sprint(port)), nil
+		commands: one(func(_ string, at place) (*exec.Cmd, error) {
+			return exec.Command("node", filepath.Join(dir, "aedes.js"), fmt.Sprint(at.port), at.transport, at.cert, at.key), nil
 		}),
 	}
 }
@@ -153,10 +188,11 @@ func otherPeer(name, command string) *peer {
 			_, err := exec.LookPath(fields[0])
 			return "unknown", err
 		},
-		commands: one(func(dir string, port int) (*exec.Cmd, error) {
+		tcpOnly: true,
+		commands: one(func(dir string, at place) (*exec.Cmd, error) {
 			args := slices.Clone(fields)
 			for i := range args {
-				args[i] = strings.NewReplacer("{port}", fmt.Sprint(port), "{dir}", dir).Replace(args[i])
+				args[i] = strings.ReplaceAll(at.fill(args[i]), "{dir}", dir)
 			}
 			return exec.Command(args[0], args[1:]...), nil
 		}),
@@ -169,10 +205,6 @@ func lookPath(name, otherwise string) string {
 		return path
 	}
 	return otherwise
-}
-
-func writePort(file, text string, port int) error {
-	return os.WriteFile(file, []byte(strings.ReplaceAll(text, "{port}", fmt.Sprint(port))), 0o600)
 }
 
 // moduleVersion is what bench/peers requires.

@@ -5,9 +5,9 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nightjar-mqtt/nightjar/mqtt"
+	"github.com/nightjar-mqtt/nightjar/internal/bench"
 )
 
 const (
@@ -28,19 +28,22 @@ const (
 // process is a running broker.
 type process struct {
 	dir     string
-	address string
 	pid     int // of the process that listens
 	started []*exec.Cmd
 	ended   []chan struct{}
 }
 
-// start runs a broker on a free port and waits until it accepts MQTT clients.
-func (p *peer) start(ctx context.Context, work string) (_ *process, err error) {
-	port, err := freePort()
-	if err != nil {
+// start runs a broker on a free port and waits until it accepts MQTT clients. o gets its address, and how to speak to it.
+func (p *peer) start(ctx context.Context, work, transport string, o *bench.Options) (_ *process, err error) {
+	at := place{transport: transport, cert: filepath.Join(work, certFile), key: filepath.Join(work, keyFile)}
+	if at.port, err = freePort(); err != nil {
 		return nil, err
 	}
-	r := &process{address: fmt.Sprintf("127.0.0.1:%d", port)}
+	r := &process{}
+	o.Address, o.Path = fmt.Sprintf("127.0.0.1:%d", at.port), p.path
+	if err := speak(transport, at.cert, o); err != nil {
+		return nil, err
+	}
 	if r.dir, err = os.MkdirTemp(work, p.name+"-"); err != nil {
 		return nil, err
 	}
@@ -50,7 +53,7 @@ func (p *peer) start(ctx context.Context, work string) (_ *process, err error) {
 			r.stop()
 		}
 	}()
-	cmds, err := p.commands(r.dir, port)
+	cmds, err := p.commands(r.dir, at)
 	if err != nil {
 		return nil, err
 	}
@@ -72,18 +75,42 @@ func (p *peer) start(ctx context.Context, work string) (_ *process, err error) {
 		}()
 		r.started, r.ended = append(r.started, cmd), append(r.ended, ended)
 	}
-	if err := r.await(ctx); err != nil {
+	if err := r.await(ctx, *o); err != nil {
 		return nil, err
 	}
-	r.pid, err = listenerPID(port)
+	r.pid, err = listenerPID(at.port)
+	o.PID = r.pid
 	return r, err
 }
 
+// The certificate of the run, in its directory.
+const certFile, keyFile = "cert.pem", "key.pem"
+
+// speak sets what the transport means for the generator.
+func speak(transport, cert string, o *bench.Options) error {
+	switch transport {
+	case "ws":
+		o.WebSocket = true
+	case "tls":
+		text, err := os.ReadFile(cert)
+		if err != nil {
+			return err
+		}
+		c := bench.Certificate{Cert: text}
+		o.TLS = &tls.Config{RootCAs: c.Pool(), MinVersion: tls.VersionTLS12}
+	}
+	return nil
+}
+
 // await tries to connect until it works.
-func (r *process) await(ctx context.Context) error {
+func (r *process) await(ctx context.Context, o bench.Options) error {
+	try := bench.DefaultOptions(bench.Idle)
+	try.Address, try.TLS, try.WebSocket, try.Path = o.Address, o.TLS, o.WebSocket, o.Path
+	try.Clients, try.Warmup, try.Duration, try.SetupTime = 1, 0, time.Millisecond, 5*time.Second
+	try.Prefix = "compare"
 	last := errors.New("not tried yet")
 	for end := time.Now().Add(startTime); time.Now().Before(end); {
-		if last = tryConnect(r.address); last == nil {
+		if _, last = bench.Run(ctx, try); last == nil {
 			return nil
 		}
 		select {
@@ -95,33 +122,6 @@ func (r *process) await(ctx context.Context) error {
 		}
 	}
 	return fmt.Errorf("no connection within %v: %w", startTime, last)
-}
-
-// tryConnect makes an MQTT connection.
-func tryConnect(address string) error {
-	c, err := net.DialTimeout("tcp", address, time.Second)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
-	hello := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: []byte("compare")}
-	frame, err := hello.Append(nil)
-	if err != nil {
-		return err
-	}
-	if _, err := c.Write(frame); err != nil {
-		return err
-	}
-	var answer [4]byte
-	if _, err := io.ReadFull(c, answer[:]); err != nil {
-		return err
-	}
-	if answer != [4]byte{0x20, 2, 0, 0} {
-		return fmt.Errorf("CONNACK is % x", answer)
-	}
-	_, err = c.Write([]byte{0xE0, 0})
-	return err
 }
 
 // stop ends what was started, last first, each with its process group.

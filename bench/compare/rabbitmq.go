@@ -13,7 +13,6 @@ import (
 )
 
 const rabbitmqConfig = `listeners.tcp = none
-mqtt.listeners.tcp.1 = 127.0.0.1:{port}
 mqtt.allow_anonymous = true
 mqtt.prefetch = 10000
 vm_memory_high_watermark.absolute = 8GB
@@ -21,6 +20,13 @@ disk_free_limit.absolute = 10MB
 log.console = false
 log.file = false
 `
+
+// rabbitmqListeners are by transport.
+var rabbitmqListeners = map[string]string{
+	"tcp": "mqtt.listeners.tcp.1 = 127.0.0.1:{port}\n",
+	"tls": "mqtt.listeners.tcp = none\nmqtt.listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.certfile = {cert}\nssl_options.keyfile = {key}\n",
+	"ws":  "mqtt.listeners.tcp = none\nweb_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = {port}\n",
+}
 
 // erlangFlags: no busy waiting, which would be counted as the broker's CPU time and takes it from the generator; and the
 // node is not to be reached from elsewhere.
@@ -32,7 +38,7 @@ func rabbitmqPeer() *peer {
 	found, _ := filepath.Glob("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server") // the pattern is well-formed
 	return &peer{
 		name: "rabbitmq",
-		config: "Debian's package with rabbitmq_mqtt, `" + erlangFlags + "`, and `" +
+		config: "Debian's package with rabbitmq_mqtt (over WebSocket rabbitmq_web_mqtt), `" + erlangFlags + "`, and `" +
 			strings.ReplaceAll(strings.TrimSpace(rabbitmqConfig), "\n", "`, `") + "`.",
 		findVersion: func(context.Context) (string, error) {
 			if len(found) == 0 {
@@ -44,13 +50,14 @@ func rabbitmqPeer() *peer {
 			_, version, _ := strings.Cut(filepath.Base(filepath.Dir(filepath.Dir(found[0]))), "-")
 			return version, nil
 		},
-		commands: func(dir string, port int) ([]*exec.Cmd, error) {
-			return rabbitmqCommands(found[0], dir, port)
+		path: "/ws",
+		commands: func(dir string, at place) ([]*exec.Cmd, error) {
+			return rabbitmqCommands(found[0], dir, at)
 		},
 	}
 }
 
-func rabbitmqCommands(server, dir string, port int) ([]*exec.Cmd, error) {
+func rabbitmqCommands(server, dir string, at place) ([]*exec.Cmd, error) {
 	mapper, err := freePort()
 	if err != nil {
 		return nil, err
@@ -59,11 +66,15 @@ func rabbitmqCommands(server, dir string, port int) ([]*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	plugins := "[rabbitmq_mqtt].\n"
+	if at.transport == "ws" {
+		plugins = "[rabbitmq_web_mqtt].\n"
+	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	err = errors.Join(
 		os.MkdirAll(in("db"), 0o700), os.MkdirAll(in("log"), 0o700),
-		writePort(in("rabbitmq.conf"), rabbitmqConfig, port),
-		os.WriteFile(in("plugins"), []byte("[rabbitmq_mqtt].\n"), 0o600),
+		os.WriteFile(in("rabbitmq.conf"), []byte(at.fill(rabbitmqConfig+rabbitmqListeners[at.transport])), 0o600),
+		os.WriteFile(in("plugins"), []byte(plugins), 0o600),
 	)
 	epmd := exec.Command("epmd", "-port", fmt.Sprint(mapper), "-address", "127.0.0.1")
 	broker := exec.Command(server)

@@ -13,6 +13,7 @@ type row struct {
 	name    string
 	title   string
 	options bench.Options // address, process and times are set for each measurement
+	over    string        // transport; empty: tcp
 	metrics []metric
 	// unfit names who cannot take part, with the reason; such a cell says so.
 	unfit map[string]string
@@ -61,10 +62,27 @@ func p99() metric {
 
 var (
 	onlyQoS0 = map[string]string{floorName: "QoS 0 only"}
+	noLayers = map[string]string{floorName: "TCP only"}
 	noQoS2   = map[string]string{floorName: "QoS 0 only", "rabbitmq": "has no QoS 2"}
 )
 
-// knownRows are those of the plan that can be measured today. 1 to 100 over TLS and over WebSocket wait for the listeners.
+// transport is what the row's clients speak.
+func (r *row) transport() string {
+	if r.over == "" {
+		return "tcp"
+	}
+	return r.over
+}
+
+// excuse says why a broker takes no part in a row; empty: it does.
+func (r *row) excuse(p *peer) string {
+	if p.tcpOnly && r.over != "" {
+		return "TCP only"
+	}
+	return r.unfit[p.name]
+}
+
+// knownRows are those of the plan.
 func knownRows() []*row {
 	return []*row{
 		{name: "pairs-32", title: "1 to 1, QoS 0, 32 messages per write",
@@ -97,6 +115,12 @@ func knownRows() []*row {
 		{name: "large", title: "1 to 10, QoS 0, 64 kB payload",
 			options: bench.Options{Scenario: bench.Fanout, Clients: 10, Payload: 64 << 10, Window: 8},
 			metrics: []metric{cpu(2, 1.5, 0), throughput(1, 1)}},
+		{name: "fanout-tls", title: "1 to 100 over TLS, QoS 0", over: "tls",
+			options: bench.Options{Scenario: bench.Fanout, Clients: 100, Window: 100},
+			metrics: []metric{cpu(5, 2, 0), throughput(0, 0)}, unfit: noLayers},
+		{name: "fanout-ws", title: "1 to 100 over WebSocket, QoS 0", over: "ws",
+			options: bench.Options{Scenario: bench.Fanout, Clients: 100, Window: 100},
+			metrics: []metric{cpu(5, 2, 0), throughput(0, 0)}, unfit: noLayers},
 		{name: "idle", title: "15,000 idle connections with a subscription each",
 			options: bench.Options{Scenario: bench.Idle, Clients: 15_000},
 			metrics: []metric{{name: "memory", unit: "bytes each", best: 1,

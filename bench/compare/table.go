@@ -127,8 +127,8 @@ func (c *comparison) markdown() string {
 	var b strings.Builder
 	m := bench.ThisMachine()
 	fmt.Fprintf(&b, "Measured on %s (commit %s): %s, %d cores, %s, %s. %v for each measurement after %v of warm-up, each with a fresh process; generator and broker share the machine. "+
-		"CPU is the broker's CPU time per delivered message.\n\n",
-		c.started.UTC().Format("2006-01-02"), c.commit(), m.Model, m.CPUs, m.System, m.Go, c.duration, c.warmup)
+		"CPU is the broker's CPU time per delivered message. A broker that was %s times behind the best other in a row's first %d rounds is left out of its later ones.\n\n",
+		c.started.UTC().Format("2006-01-02"), c.commit(), m.Model, m.CPUs, m.System, m.Go, c.duration, c.warmup, short(behind), enough)
 	c.verdicts(&b)
 	b.WriteByte('\n')
 	c.ratios(&b)
@@ -205,23 +205,23 @@ func (c *comparison) ratios(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | %s |", r.title, m.name)
 			mine := medianOf(c.series(r, m, nightjarName))
 			for _, p := range c.peers {
-				fmt.Fprintf(b, " %s |", c.cell(r, m, p.name, mine))
+				fmt.Fprintf(b, " %s |", c.cell(r, m, p, mine))
 			}
 			b.WriteByte('\n')
 		}
 	}
 }
 
-func (c *comparison) cell(r *row, m *metric, peer string, mine float64) string {
-	if reason := r.unfit[peer]; reason != "" {
+func (c *comparison) cell(r *row, m *metric, p *peer, mine float64) string {
+	if reason := r.excuse(p); reason != "" {
 		return reason
 	}
-	theirs := c.series(r, m, peer)
+	theirs := c.series(r, m, p.name)
 	if len(theirs) == 0 {
-		return c.why(r, peer)
+		return c.why(r, p.name)
 	}
 	v := medianOf(theirs)
-	if peer == nightjarName || mine <= 0 {
+	if p.name == nightjarName || mine <= 0 {
 		return figure(v, m.unit)
 	}
 	return fmt.Sprintf("%s (%s)", figure(v, m.unit), short(v/mine))

@@ -5,24 +5,21 @@
 // again when the broker has been left alone for a while. It fails when a connection costs more than -limit bytes then.
 //
 //	go run ./bench/idle
+//	go run ./bench/idle -transport tls
 //	go run ./bench/idle -connections 15000 -limit 1000 -idle 12s -engine epoll
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/nightjar-mqtt/nightjar/bench/subject"
 )
 
 type settings struct {
@@ -30,15 +27,17 @@ type settings struct {
 	limit       int
 	idle        time.Duration
 	engine      string
+	transport   string
 	payload     bool
 }
 
 func main() {
 	var s settings
 	flag.IntVar(&s.connections, "connections", 15_000, "connections to open")
-	flag.IntVar(&s.limit, "limit", 1000, "resident bytes that a connection may cost")
+	flag.IntVar(&s.limit, "limit", 0, "resident bytes that a connection may cost; 0: the budget of the transport")
 	flag.DurationVar(&s.idle, "idle", 12*time.Second, "how long the broker is left alone")
 	flag.StringVar(&s.engine, "engine", "epoll", "network engine of the broker")
+	flag.StringVar(&s.transport, "transport", "tcp", "tcp, tls, ws or wss")
 	flag.BoolVar(&s.payload, "traffic", false, "publish one message to each connection first, so that none is as new")
 	flag.Parse()
 	if err := run(s); err != nil {
@@ -48,26 +47,37 @@ func main() {
 }
 
 func run(s settings) error {
-	if err := raiseDescriptors(s.connections + 200); err != nil {
+	if err := subject.RaiseDescriptors(s.connections + 200); err != nil {
 		return err
 	}
-	b, err := startBroker(s.engine)
+	all, err := transports()
 	if err != nil {
 		return err
 	}
-	defer b.stop()
-	// The first connection is not counted: it has the broker make what it makes once.
-	if _, err := open(b.addr, 0, "idle-first"); err != nil {
+	t := all[s.transport]
+	if t == nil {
+		return fmt.Errorf("-transport: there is no %q; tcp, tls, ws and wss exist", s.transport)
+	}
+	if s.limit == 0 {
+		s.limit = t.limit
+	}
+	b, err := subject.Start(t.files, append([]string{"--listen", t.listen + "://127.0.0.1:0", "--engine", s.engine}, t.args...)...)
+	if err != nil {
 		return err
 	}
-	before, err := b.settled(s.idle)
+	defer b.Stop()
+	// The first connection is not counted: it has the broker make what it makes once.
+	if _, err := t.open(b.Address, 0, "idle-first"); err != nil {
+		return err
+	}
+	before, err := b.Settled(s.idle)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("before: %8d kB resident\n", before>>10)
 
 	began := time.Now()
-	conns, err := openAll(b.addr, s.connections)
+	conns, err := t.openAll(b.Address, s.connections)
 	if err != nil {
 		return err
 	}
@@ -77,14 +87,14 @@ func run(s settings) error {
 			return err
 		}
 	}
-	at, err := b.resident()
+	at, err := b.Resident()
 	if err != nil {
 		return err
 	}
 	each := func(now int64) int { return int((now - before) / int64(len(conns))) }
 	fmt.Printf("after:  %8d kB resident with %d connections, opened in %v: %d bytes each\n",
 		at>>10, len(conns), took.Round(time.Millisecond), each(at))
-	idle, err := b.settled(s.idle)
+	idle, err := b.Settled(s.idle)
 	if err != nil {
 		return err
 	}
@@ -100,88 +110,6 @@ func run(s settings) error {
 	return nil
 }
 
-// raiseDescriptors lets this process, and the broker it starts, have n descriptors open.
-func raiseDescriptors(n int) error {
-	var l syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("reading the limit of open files: %w", err)
-	}
-	if l.Max < uint64(n) {
-		return fmt.Errorf("%d open files are needed and %d are allowed; raise the hard limit (ulimit -Hn) or open fewer with -connections", n, l.Max)
-	}
-	l.Cur = l.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("raising the limit of open files to %d: %w", l.Max, err)
-	}
-	return nil
-}
-
-// broker is the process that is measured.
-type broker struct {
-	cmd  *exec.Cmd
-	addr string
-	dir  string
-}
-
-func startBroker(engine string) (*broker, error) {
-	dir, err := os.MkdirTemp("", "idle-")
-	if err != nil {
-		return nil, err
-	}
-	bin := filepath.Join(dir, "nightjar")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, "github.com/nightjar-mqtt/nightjar/cmd/nightjar")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
-	}
-	b := &broker{dir: dir, cmd: exec.Command(bin, "serve", "--port", "0", "--engine", engine, "--quiet")}
-	b.cmd.Stderr = os.Stderr
-	out, err := b.cmd.StdoutPipe()
-	if err == nil {
-		err = b.cmd.Start()
-	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if b.addr = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`).FindString(line); b.addr == "" {
-		b.stop()
-		return nil, fmt.Errorf("the broker did not say where it listens: %q: %w", line, err)
-	}
-	return b, nil
-}
-
-func (b *broker) stop() {
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
-	_ = os.RemoveAll(b.dir)
-}
-
-// settled is the resident memory after a while without clients' doing.
-func (b *broker) settled(after time.Duration) (int64, error) {
-	time.Sleep(after)
-	return b.resident()
-}
-
-var vmRSS = regexp.MustCompile(`VmRSS:\s+([0-9]+) kB`)
-
-// resident is the broker's resident memory in bytes.
-func (b *broker) resident() (int64, error) {
-	name := fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid)
-	status, err := os.ReadFile(name)
-	if err != nil {
-		return 0, err
-	}
-	m := vmRSS.FindSubmatch(status)
-	if m == nil {
-		return 0, fmt.Errorf("no VmRSS in %s: has the broker ended?", name)
-	}
-	kb, err := strconv.ParseInt(string(m[1]), 10, 64)
-	return kb << 10, err
-}
-
 const (
 	dialers    = 32
 	perAddress = 10_000 // connections from one source address: ports are some 28,000 by default, and others use them too
@@ -189,7 +117,7 @@ const (
 )
 
 // openAll opens n connections from as many loopback addresses as they need.
-func openAll(addr string, n int) ([]net.Conn, error) {
+func (t *transport) openAll(addr string, n int) ([]net.Conn, error) {
 	conns := make([]net.Conn, n)
 	var next atomic.Int64
 	var failed atomic.Pointer[error]
@@ -201,7 +129,7 @@ func openAll(addr string, n int) ([]net.Conn, error) {
 				if i >= n {
 					return
 				}
-				c, err := open(addr, i/perAddress, fmt.Sprintf("idle-%06d", i))
+				c, err := t.open(addr, i/perAddress, fmt.Sprintf("idle-%06d", i))
 				if err != nil {
 					err = fmt.Errorf("connection %d of %d: %w", i, n, err)
 					failed.Store(&err)
@@ -219,10 +147,15 @@ func openAll(addr string, n int) ([]net.Conn, error) {
 }
 
 // open connects with a client id and subscribes to a topic of its own.
-func open(addr string, source int, id string) (net.Conn, error) {
+func (t *transport) open(addr string, source int, id string) (net.Conn, error) {
 	d := net.Dialer{Timeout: patience, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+source))}}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	if c, err = t.wrap(c); err != nil {
+		_ = c.Close()
 		return nil, err
 	}
 	filter := "idle/" + id

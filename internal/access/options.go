@@ -1,7 +1,6 @@
 package access
 
 import (
-	"crypto/x509"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -14,12 +13,8 @@ import (
 type Options struct {
 	// Rules are for every listener that Listeners does not name.
 	Rules
-	// Listeners have rules of their own, by the name that ListenerOf gives. A file that several of them name is read once.
+	// Listeners have rules of their own, by broker.Login.Listener. A file that several of them name is read once.
 	Listeners map[string]Rules
-	// ListenerOf tells by which listener a client came; nil: Rules are for all.
-	ListenerOf func(l *broker.Login) string
-	// CertificateOf gives the client's certificate, checked by TLS, or nil; nil: there are none.
-	CertificateOf func(l *broker.Login) *x509.Certificate
 
 	// Throttle slows down those who guess passwords.
 	Throttle throttle.Options

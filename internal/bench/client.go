@@ -290,8 +290,10 @@ func (got *arrivals) settle(c *client) {
 	n := got.count
 	got.count = 0
 	if c.quiet {
-		s.counters.quiet += n
-		c.came(n)
+		if s.run.pubs[got.publisher].batch == nil { // else it is the pair's, which # covers too
+			s.counters.quiet += n
+			c.came(n)
+		}
 		return
 	}
 	s.counters.delivered += n

@@ -70,9 +70,13 @@ type Options struct {
 	Sessions      int     `json:"sessions,omitempty"`
 	Wildcards     float64 `json:"wildcards,omitempty"`
 	Churn         float64 `json:"churn,omitempty"`
-	// Keep leaves retained messages behind.
-	Keep   bool   `json:"keep,omitempty"`
-	Prefix string `json:"prefix"` // of all topics and client identifiers
+	// Keep leaves retained messages, or sessions, behind.
+	Keep bool `json:"keep,omitempty"`
+	// Everything has the scenario retained subscribe to # instead of its own topics: there must be no other retained messages.
+	Everything bool `json:"everything,omitempty"`
+	// Settle is how long the broker is left alone before its memory counts, in the scenarios subscribe and retained.
+	Settle time.Duration `json:"settle,omitempty"`
+	Prefix string        `json:"prefix"` // of all topics and client identifiers
 	// Interval is how often counts are taken, for the live line and the plot.
 	Interval time.Duration `json:"interval"`
 	// Live, if not nil, gets a line each second.

@@ -48,7 +48,11 @@ func (r *run) retained(ctx context.Context, report *Report) error {
 	if err := r.store(ctx, stamp); err != nil {
 		return err
 	}
-	took, after := time.Since(began), r.sample()
+	took := time.Since(began)
+	if err := r.sleep(ctx, r.o.Settle); err != nil {
+		return err
+	}
+	after := r.sample()
 	report.Retained = &Replays{Topics: r.o.Clients, StoreRate: float64(r.o.Clients) / took.Seconds()}
 	if r.o.PID != 0 {
 		report.Retained.BytesPerTopic = float64(after.broker.rss-before.broker.rss) / float64(r.o.Clients)
@@ -206,6 +210,9 @@ type replayer struct {
 func (r *run) replay() *replayer {
 	p := &replayer{times: newHistogram()}
 	filter := r.o.Prefix + "/retained/#"
+	if r.o.Everything {
+		filter = "#"
+	}
 	p.client = r.newClient(r.shardOf(1), r.o.Prefix+"-all", filter)
 	p.client.quiet = true
 	p.client.came = func(n int64) {

@@ -14,6 +14,7 @@ type Churned struct {
 	Rate                 float64 `json:"subscribed_per_second"`
 	CPUPerSubscription   float64 `json:"cpu_us_per_subscription"`
 	BytesPerSubscription float64 `json:"bytes_per_subscription"` // sessions and connections included
+	Bytes                int64   `json:"bytes"`                  // of all of them together
 	Churn                float64 `json:"churn_per_second"`
 	Kept                 float64 `json:"throughput_kept"` // the pair's throughput with churn by that without
 }
@@ -39,11 +40,17 @@ func (r *run) subscribe(ctx context.Context, report *Report) error {
 	if err := r.open(ctx, connected); err != nil {
 		return err
 	}
-	took, after := time.Since(began), r.sample()
+	took := time.Since(began)
+	subscribed := r.sample() // before it settles: what follows is not the price of subscribing
+	if err := r.sleep(ctx, r.o.Settle); err != nil {
+		return err
+	}
+	after := r.sample()
 	n := r.o.Subscriptions
 	report.Subscribe = &Churned{Subscriptions: n, Sessions: r.o.Sessions, Rate: float64(n) / took.Seconds()}
 	if r.o.PID != 0 {
-		report.Subscribe.CPUPerSubscription = per((after.broker.cpu-before.broker.cpu).Seconds()*1e6, int64(n))
+		report.Subscribe.CPUPerSubscription = per((subscribed.broker.cpu-before.broker.cpu).Seconds()*1e6, int64(n))
+		report.Subscribe.Bytes = after.broker.rss - before.broker.rss
 		report.Subscribe.BytesPerSubscription = per(float64(after.broker.rss-before.broker.rss), int64(n))
 		report.Broker = &Broker{RSSBefore: before.broker.rss}
 	}

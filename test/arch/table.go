@@ -108,6 +108,8 @@ var table = []rule{
 	{pkg: "internal/store/storetest", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"},
 		tests: []string{"internal/store/memory"}, modules: []string{"pgregory.net/rapid"}},
 	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
+	{pkg: "internal/store/mosquittodb", imports: []string{"internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"},
+		tests: []string{"internal/store/storetest", "test/mosquitto"}},
 	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"},
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 
@@ -123,9 +125,10 @@ var table = []rule{
 	{pkg: "test/attack"},
 	{pkg: "test/conformance/...", imports: []string{"broker", "internal/store/..."}, modules: []string{sys}},
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
-	{pkg: "test/crash/...", imports: []string{"client", "mqtt"}, modules: []string{sys}},
+	{pkg: "test/crash/...", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"broker/...", "internal/store/...", "test/mosquitto"}},
 	{pkg: "test/sim/...", imports: []string{"broker/...", "client", "internal/core/...", "internal/store/...", "mqtt", "mqtt/topic"}},
-	{pkg: "bench/...", imports: []string{"broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
+	{pkg: "bench/million", imports: []string{"bench/subject", "internal/bench", "internal/core/...", "internal/store/memory"}},
+	{pkg: "bench/...", imports: []string{"bench/subject", "broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
 }
 
 // bannedNames are folder names that say nothing about what is inside.

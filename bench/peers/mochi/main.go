@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -18,14 +19,17 @@ import (
 
 func main() {
 	port := flag.Int("port", 0, "port to listen on, on 127.0.0.1")
+	transport := flag.String("transport", "tcp", "tcp, tls or ws")
+	cert := flag.String("cert", "", "certificate for tls, PEM")
+	key := flag.String("key", "", "its key, PEM")
 	flag.Parse()
-	if err := run(*port); err != nil {
+	if err := run(*port, *transport, *cert, *key); err != nil {
 		fmt.Fprintf(os.Stderr, "mochi: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(port int) error {
+func run(port int, transport, cert, key string) error {
 	limits := mqtt.NewDefaultServerCapabilities()
 	limits.MaximumClientWritesPending = 1 << 16
 	limits.MaximumInflight = 65535
@@ -34,7 +38,20 @@ func run(port int) error {
 	if err := s.AddHook(new(auth.AllowHook), nil); err != nil {
 		return err
 	}
-	if err := s.AddListener(listeners.NewTCP(listeners.Config{ID: "tcp", Address: fmt.Sprintf("127.0.0.1:%d", port)})); err != nil {
+	config := listeners.Config{ID: transport, Address: fmt.Sprintf("127.0.0.1:%d", port)}
+	var l listeners.Listener = listeners.NewTCP(config)
+	switch transport {
+	case "ws":
+		l = listeners.NewWebsocket(config)
+	case "tls":
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return err
+		}
+		config.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+		l = listeners.NewTCP(config)
+	}
+	if err := s.AddListener(l); err != nil {
 		return err
 	}
 	if err := s.Serve(); err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,18 +18,21 @@ import (
 func main() {
 	port := flag.Int("port", 0, "port to listen on for MQTT, on 127.0.0.1")
 	dir := flag.String("dir", "", "directory for JetStream")
+	transport := flag.String("transport", "tcp", "tcp, tls or ws")
+	cert := flag.String("cert", "", "certificate for tls, PEM")
+	key := flag.String("key", "", "its key, PEM")
 	flag.Parse()
-	if err := run(*port, *dir); err != nil {
+	if err := run(*port, *dir, *transport, *cert, *key); err != nil {
 		fmt.Fprintf(os.Stderr, "nats: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func run(port int, dir string) error {
+func run(port int, dir, transport, cert, key string) error {
 	if dir == "" {
 		return errors.New("--dir is needed: MQTT needs JetStream")
 	}
-	s, err := server.NewServer(&server.Options{
+	o := &server.Options{
 		ServerName: "peer", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: dir,
 		MaxPending: 1 << 30, WriteDeadline: time.Minute, // a slow consumer is not cut off
@@ -36,7 +40,20 @@ func run(port int, dir string) error {
 		MQTT: server.MQTTOpts{
 			Host: "127.0.0.1", Port: port, ConsumerMemoryStorage: true, MaxAckPending: 10000,
 		},
-	})
+	}
+	switch transport {
+	case "ws":
+		o.MQTT.Port = server.RANDOM_PORT
+		o.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: port, NoTLS: true}
+	case "tls":
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return err
+		}
+		o.MQTT.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+		o.MQTT.TLSTimeout = 20
+	}
+	s, err := server.NewServer(o)
 	if err != nil {
 		return err
 	}

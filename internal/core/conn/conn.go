@@ -76,7 +76,7 @@ type eviction struct {
 }
 
 // New makes a connection that waits for CONNECT.
-func New(t Transport, sh *Shared) *Conn { return &Conn{t: t, sh: sh} }
+func New(t Transport, sh *Shared) *Conn { return &Conn{t: t, sh: sh.listener.latest.Load()} }
 
 // Errors that a connection is closed with, for the log.
 var (
@@ -95,13 +95,8 @@ var (
 // Opened starts the clock for CONNECT.
 func (c *Conn) Opened(_ int, now int64) {
 	c.opening = true
-	open, opening := c.sh.open.Add(1), c.sh.opening.Add(1)
-	switch {
-	case c.sh.MaxConnections > 0 && open > int64(c.sh.MaxConnections):
-		c.t.Close(ErrTooMany)
-		return
-	case c.sh.MaxOpening > 0 && opening > int64(c.sh.MaxOpening):
-		c.t.Close(ErrTooManyOpening)
+	if err := c.sh.count(); err != nil {
+		c.t.Close(err)
 		return
 	}
 	c.t.SetDeadline(now + c.sh.ConnectTimeout.Milliseconds())
@@ -183,7 +178,8 @@ func (c *Conn) incomplete(now int64, rest int, whole bool) {
 // packetDue is when the incomplete packet must be whole: a time to begin with, and more the more has come, so that a large
 // packet over a slow link passes and one byte a second does not.
 func (c *Conn) packetDue() int64 {
-	return c.partial + c.sh.PacketTimeout.Milliseconds() + int64(c.got)*1000/max(1, int64(c.sh.PacketRate))
+	live := c.live()
+	return c.partial + live.PacketTimeout.Milliseconds() + int64(c.got)*1000/max(1, int64(live.PacketRate))
 }
 
 // watch sets the deadline to whatever is due first.

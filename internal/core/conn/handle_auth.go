@@ -18,8 +18,10 @@ type enhanced struct {
 // startEnhanced begins enhanced authentication with the data of CONNECT (MQTT 5 §4.12).
 func (c *Conn) startEnhanced(w *router.Worker) {
 	var x Exchange
-	if c.sh.Enhanced != nil {
-		x = c.sh.Enhanced.Start(&c.setup.login, string(c.setup.authMethod))
+	h := c.sh.common.hooks.Load()
+	c.setup.hooks = h
+	if h.enhanced != nil {
+		x = h.enhanced.Start(&c.setup.login, string(c.setup.authMethod))
 	}
 	if x == nil {
 		c.refuse(w, &refusal{mqtt.BadAuthenticationMethod, "the authentication method is not known here"})
@@ -57,6 +59,10 @@ func (c *Conn) authStep(w *router.Worker, st Step) {
 		c.t.SetDeadline(w.Now + c.sh.ConnectTimeout.Milliseconds())
 		c.t.Resume()
 	case mqtt.Success:
+		if c.outdated() {
+			c.refuse(w, errReloaded)
+			return
+		}
 		if st.Username != "" {
 			c.setName(st.Username)
 		}

@@ -28,6 +28,7 @@ type setup struct {
 	authMethod    []byte
 	authData      []byte
 	will          *router.Will
+	hooks         *hooks // that decide
 }
 
 // refusal is a CONNACK that refuses.
@@ -65,14 +66,10 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		c.refuse(w, bad)
 		return nil
 	}
-	switch {
-	case p.Props.Has.Has(mqtt.PropAuthMethod):
+	if p.Props.Has.Has(mqtt.PropAuthMethod) {
 		c.startEnhanced(w)
-	case c.sh.Authenticator != nil:
-		c.suspend()
-		c.sh.Authenticator.Authenticate(&su.login, once(c, c.verdict))
-	default:
-		c.authenticated(w)
+	} else {
+		c.ask(w)
 	}
 	return nil
 }
@@ -105,7 +102,10 @@ func (c *Conn) prepare(p *mqtt.Connect) (*setup, *refusal) {
 	su.login = Login{
 		ClientID: string(p.ClientID), HasUsername: p.HasUsername, Username: string(p.Username), HasPassword: p.HasPassword,
 		Password: slices.Clone(p.Password), Version: p.Version, RemoteAddr: peer, LocalAddr: local,
-		CleanStart: p.CleanStart,
+		CleanStart: p.CleanStart, Listener: c.sh.listener.name,
+	}
+	if c.sh.Certificate != nil {
+		su.login.Certificate, su.login.CommonName = c.sh.Certificate(c.t)
 	}
 	if p.Version == mqtt.V5 {
 		props := &p.Props
@@ -176,6 +176,10 @@ func (c *Conn) verdict(w *router.Worker, v Verdict) {
 	if c.state != stateWaiting {
 		return // the client has gone
 	}
+	if c.outdated() {
+		c.ask(w)
+		return
+	}
 	if v.Code != mqtt.Success {
 		c.refuse(w, &refusal{v.Code, v.Reason})
 		return
@@ -227,8 +231,13 @@ func (c *Conn) accept(w *router.Worker) {
 		return
 	}
 	// Looked at after the claim: either the one who shuts down finds this connection, or it sees that somebody does.
-	if c.sh.closing.Load() {
-		c.refuse(w, &refusal{mqtt.ServerUnavailable, ErrShutdown.Error()})
+	if err := c.sh.closed(); err != nil {
+		c.refuse(w, &refusal{mqtt.ServerUnavailable, err.Error()})
+		c.yield(w)
+		return
+	}
+	if c.outdated() { // looked at after the claim, too: see Shared.SetHooks
+		c.refuse(w, errReloaded)
 		c.yield(w)
 		return
 	}
@@ -241,7 +250,7 @@ func (c *Conn) accept(w *router.Worker) {
 	}
 	s, present := w.Bind(c.id, su.clean)
 	c.s = s
-	c.sh.bound.Add(1)
+	c.sh.common.bound.Add(1)
 	was := s.Expiry()
 	s.SetExpiry(su.expiry)
 	if !s.Durable() {
@@ -288,7 +297,7 @@ func (c *Conn) welcome(w *router.Worker, present, resumed bool) {
 	connack, _ := c.connack(su, present) // as it was in accept, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
-		TopicAliasMax: su.topicAliasMax, Expiry: su.expiry, Connack: connack,
+		TopicAliasMax: min(su.topicAliasMax, c.sh.MaxTopicAliasOut), Expiry: su.expiry, Connack: connack,
 	})
 	c.received = uint16(min(s.Figures().Received, 0xFFFF))
 	for _, r := range s.Replays() {

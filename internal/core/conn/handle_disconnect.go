@@ -28,7 +28,7 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 		if c.s.Expiry() == 0 && e != 0 {
 			return violation(f.Type, "the session expiry interval cannot be raised from 0", "MQTT-3.14.2-2")
 		}
-		c.s.SetExpiry(min(e, c.sh.MaxSessionExpiry)) // the store is told when the connection leaves the session
+		c.s.SetExpiry(min(e, c.live().MaxSessionExpiry)) // the store is told when the connection leaves the session
 	}
 	if p.Code == mqtt.NormalDisconnection {
 		c.will = nil
@@ -37,7 +37,7 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 	if c.t.Out().Bytes() == 0 {
 		c.t.Close(ErrDisconnected) // nothing to linger for
 	} else {
-		c.t.CloseAfterFlush(ErrDisconnected, c.sh.Linger)
+		c.t.CloseAfterFlush(ErrDisconnected, c.live().Linger)
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ func (c *Conn) mayPublish(m *message.Message) (code mqtt.ReasonCode, why string)
 	if m.Topic[0] == '$' && reserved(m.Topic) {
 		return mqtt.NotAuthorized, "reserved topic"
 	}
-	if c.sh.MaxPayload > 0 && len(m.Payload) > c.sh.MaxPayload {
+	if limit := c.live().MaxPayload; limit > 0 && len(m.Payload) > limit {
 		return mqtt.PacketTooLarge, "payload larger than the limit"
 	}
 	if d := c.sh.Router.MayPublish(c.id, m.Topic, m.QoS, m.Retain); !d.Allowed {

@@ -68,7 +68,7 @@ func (c *Conn) subscribe(w *router.Worker, filter string, opts mqtt.SubOptions, 
 		c.sh.subscribeRefused(c, filter, d.Rule)
 		return c.subackError(mqtt.NotAuthorized), false, opts
 	}
-	if limit := c.sh.MaxSubscriptions; limit > 0 && c.sh.Router.Subscriptions(c.s) >= limit && !c.sh.Router.Subscribed(c.s, filter) {
+	if limit := c.live().MaxSubscriptions; limit > 0 && c.sh.Router.Subscriptions(c.s) >= limit && !c.sh.Router.Subscribed(c.s, filter) {
 		c.sh.subscribeRefused(c, filter, "the limit of subscriptions per client is reached")
 		return c.subackError(mqtt.QuotaExceeded), false, opts
 	}

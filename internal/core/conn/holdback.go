@@ -39,7 +39,7 @@ func (c *Conn) holdBack(w *router.Worker) {
 	}
 	// The outbox takes publishes until it holds OutboxBytes and one more; the rest are answers.
 	n := c.t.Out().Bytes()
-	if n <= 2*limits.OutboxBytes+c.sh.MaxPacket && len(c.s.Replays()) <= maxReplays &&
+	if n <= 2*limits.Current().OutboxBytes+c.sh.MaxPacket && len(c.s.Replays()) <= maxReplays &&
 		(n <= heldWhenShort || !limits.OverMemory()) {
 		return
 	}

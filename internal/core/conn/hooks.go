@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"crypto/x509"
+
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
@@ -31,6 +33,13 @@ type Login struct {
 	RemoteAddr  string
 	LocalAddr   string
 	CleanStart  bool
+	// Listener is the name of the listener that the client came by; "" if it has none.
+	Listener string
+	// Certificate is the client's, checked against the listener's authorities; nil: it showed none.
+	Certificate *x509.Certificate
+	// CommonName is the common name in Certificate's subject, or in that of the certificate which a trusted proxy says the
+	// client has shown to it; "": none.
+	CommonName string
 }
 
 // Verdict is an authenticator's answer. Code Success lets the client in; any other refuses it, and earlier protocol

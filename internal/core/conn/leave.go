@@ -116,7 +116,7 @@ func (c *Conn) disconnect(w *router.Worker, code mqtt.ReasonCode, why error) {
 			c.send(w, frame)
 		}
 	}
-	c.t.CloseAfterFlush(why, c.sh.Linger)
+	c.t.CloseAfterFlush(why, c.live().Linger)
 }
 
 // mayExplain: a reason string is left out when the client asked for none [MQTT-3.1.2-29] or when it would make the packet
@@ -132,7 +132,7 @@ func (c *Conn) fail(w *router.Worker, why error) {
 		return
 	}
 	c.leave(w, why)
-	c.t.CloseAfterFlush(why, c.sh.Linger)
+	c.t.CloseAfterFlush(why, c.live().Linger)
 }
 
 // refuse answers CONNECT with a code and ends the connection [MQTT-3.2.2-7].
@@ -148,7 +148,7 @@ func (c *Conn) refuse(w *router.Worker, r *refusal) {
 	if frame, err := ack.Append(nil, c.version); err == nil {
 		c.send(w, frame)
 	}
-	c.t.CloseAfterFlush(r, c.sh.Linger)
+	c.t.CloseAfterFlush(r, c.live().Linger)
 }
 
 // protocolError ends the connection because of what the client sent.
@@ -170,15 +170,15 @@ func (c *Conn) protocolError(w *router.Worker, err error) {
 // Closed is the engine's last call: the socket is gone.
 func (c *Conn) Closed(loop int, now int64, err error) {
 	c.leave(c.sh.Router.Worker(loop, now), err)
-	c.sh.open.Add(-1)
+	c.sh.discount()
 	if c.s != nil {
-		c.sh.bound.Add(-1)
+		c.sh.common.bound.Add(-1)
 	}
 }
 
 func (c *Conn) leaveOpening() {
 	if c.opening {
 		c.opening = false
-		c.sh.opening.Add(-1)
+		c.sh.common.opening.Add(-1)
 	}
 }

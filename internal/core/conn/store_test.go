@@ -23,7 +23,7 @@ type heldStore struct {
 	disk     disk
 	names    map[session.Key]string // clients by the keys of their sessions
 	onBatch  func()                 // called when a batch is begun; nil: nothing
-	onCommit func(changes string) // called when one is handed over; nil: nothing
+	onCommit func(changes string)   // called when one is handed over; nil: nothing
 }
 
 // disk is what has been committed. Sequence numbers order it, not the order of commits (see session.Batch).

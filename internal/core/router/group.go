@@ -212,7 +212,8 @@ func (g *Group) offer(w *Worker, p *session.Publication, from session.Shared) bo
 		return g.drop(w, p, from, session.DropOutboxFull)
 	}
 	l := w.r.o.Limits
-	full := func() bool { return l.MaxQueued > 0 && len(g.queue) >= l.MaxQueued }
+	most := l.Current().MaxQueued
+	full := func() bool { return most > 0 && len(g.queue) >= most }
 	if full() {
 		g.purge(w)
 	}
@@ -274,7 +275,7 @@ func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) (gi
 	for i := range g.members {
 		at := (g.turn + i) % len(g.members)
 		m := &g.members[at]
-		if !w.r.mayReceive(m.s.ID(), p.M.Topic) {
+		if !w.mayReceive(m.s.ID(), p.M.Topic) {
 			continue
 		}
 		allowed = true

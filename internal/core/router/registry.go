@@ -58,7 +58,7 @@ func (r *Router) Claim(id string, h Holder) (prev Holder, full bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	c, known := sh.m[id]
-	if !known && r.o.MaxClients > 0 && r.sessions.count.Load() >= int64(r.o.MaxClients) {
+	if most := r.most.Load(); !known && most > 0 && r.sessions.count.Load() >= most {
 		return nil, true
 	}
 	prev, c.holder = c.holder, h

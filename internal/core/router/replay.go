@@ -50,7 +50,7 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 		msgs, done := r.Source.Next(w.Now, step, w.replay[:0])
 		sent += max(len(msgs), step/4)
 		for _, m := range msgs {
-			if w.r.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
+			if w.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
 				w.pub.Start(m, w.Now)
 				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
 				w.Commit(nil, nil)

@@ -51,21 +51,19 @@ type receiver struct {
 	own   *session.Grant // for messages that the receiver published itself; nil: no No Local, the same
 }
 
-func (r *Router) stamp(topic string) (s stamp) {
-	s.subs = r.subs.Stamp(topic)
-	if r.groups.members.Load() > 0 {
-		s.shared = r.shared.Stamp(topic)
+func (w *Worker) stamp(topic string) (s stamp) {
+	s.subs = w.r.subs.Stamp(topic)
+	if w.r.groups.members.Load() > 0 {
+		s.shared = w.r.shared.Stamp(topic)
 	}
-	if r.o.Authorizer != nil {
-		s.acl = r.o.Authorizer.Generation() + r.renamed.Load() // both only rise
-	}
+	s.acl = w.generation()
 	return s
 }
 
 // route finds the receivers of a topic. The result is the worker's; it is valid until the next call.
 func (w *Worker) route(topic string) *route {
 	rt := w.cache[topic]
-	if rt != nil && rt.stamp == w.r.stamp(topic) {
+	if rt != nil && rt.stamp == w.stamp(topic) {
 		return rt
 	}
 	known := rt != nil
@@ -106,7 +104,7 @@ func (w *Worker) evict(keep *route) {
 // stand for another session.
 func (w *Worker) resolve(rt *route, topic string) {
 	for {
-		stamp := w.r.stamp(topic)
+		stamp := w.stamp(topic)
 		clear(rt.receivers)
 		clear(rt.groups)
 		rt.receivers, rt.groups = rt.receivers[:0], rt.groups[:0]
@@ -119,7 +117,7 @@ func (w *Worker) resolve(rt *route, topic string) {
 				}
 			}
 		}
-		if stamp == w.r.stamp(topic) {
+		if stamp == w.stamp(topic) {
 			rt.stamp = stamp // last: an authorizer that panics leaves no half a list behind
 			return
 		}
@@ -135,7 +133,7 @@ func (w *Worker) matchSessions(rt *route, topic string) {
 		for j < len(w.matches) && w.matches[j].Subscriber == w.matches[i].Subscriber {
 			j++
 		}
-		if s := w.r.sessions.table.get(w.matches[i].Subscriber); s != nil && w.r.mayReceive(s.ID(), topic) {
+		if s := w.r.sessions.table.get(w.matches[i].Subscriber); s != nil && w.mayReceive(s.ID(), topic) {
 			rt.receivers = append(rt.receivers, receiver{s: s, epoch: s.SubEpoch()})
 			rt.receivers[len(rt.receivers)-1].set(w.matches[i:j])
 		}

@@ -66,6 +66,8 @@ type Router struct {
 	unread   unreadQueues
 	keys     atomic.Uint64 // the last given to a session or a group; see session.Key
 	renamed  atomic.Uint64 // sessions that another user has gone on with
+	auth     atomic.Pointer[authority]
+	most     atomic.Int64 // MaxClients
 	workers  []*Worker
 	stats    session.Stats
 }
@@ -78,15 +80,16 @@ func New(o Options, now int64) (*Router, error) {
 	r := &Router{o: o, subs: subtree.New(), shared: subtree.New(), retained: retained.New()}
 	r.sessions.init()
 	r.groups.init(r.newKey)
+	r.auth.Store(&authority{Authorizer: o.Authorizer})
+	r.most.Store(int64(o.MaxClients))
 	for i := range o.Loops {
 		w := &Worker{r: r, cache: make(map[string]*route)}
 		w.Loop = i
 		w.NewBatch = o.Store.NewBatch
 		w.Dropped = o.Dropped
 		w.ReadPage = w.readPage
-		if o.Authorizer != nil {
-			w.MayReceive = r.mayReceive
-		}
+		w.MayReceive = w.mayReceive
+		w.auth = r.auth.Load()
 		r.workers = append(r.workers, w)
 	}
 	return r, r.load(now)
@@ -100,6 +103,7 @@ func (r *Router) newKey() session.Key { return session.Key(r.keys.Add(1)) }
 type Worker struct {
 	session.Turn
 	r       *Router
+	auth    *authority // as the turn began
 	pub     session.Publication
 	cache   map[string]*route
 	cached  int // what the cache costs, in bytes
@@ -110,7 +114,7 @@ type Worker struct {
 // Worker returns the worker of a loop for use at now. Only the loop itself may call it.
 func (r *Router) Worker(loop int, now int64) *Worker {
 	w := r.workers[loop]
-	w.Now = now
+	w.Now, w.auth = now, r.auth.Load()
 	return w
 }
 
@@ -149,26 +153,6 @@ func (r *Router) Figures() Figures {
 		Subscriptions: r.subs.Len() + int(r.groups.members.Load()), SharedSubscriptions: int(r.groups.members.Load()),
 		Retained: r.retained.Len(), RetainedBytes: r.retained.Bytes(), QueuedBytes: r.o.Limits.Queued.Load(),
 	}
-}
-
-// MayPublish asks the authorizer.
-func (r *Router) MayPublish(who *message.Identity, topic string, qos byte, retain bool) Decision {
-	if r.o.Authorizer == nil {
-		return Decision{Allowed: true}
-	}
-	return r.o.Authorizer.MayPublish(who, topic, qos, retain)
-}
-
-// MaySubscribe asks the authorizer.
-func (r *Router) MaySubscribe(who *message.Identity, filter string) Decision {
-	if r.o.Authorizer == nil {
-		return Decision{Allowed: true}
-	}
-	return r.o.Authorizer.MaySubscribe(who, filter)
-}
-
-func (r *Router) mayReceive(who *message.Identity, topic string) bool {
-	return r.o.Authorizer == nil || r.o.Authorizer.MayReceive(who, topic).Allowed
 }
 
 // table numbers things, so that the trees can hold numbers instead of pointers.

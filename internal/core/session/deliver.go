@@ -45,7 +45,7 @@ func (s *Session) deliverFast(t *Turn, p *Publication, g *Grant, subEpoch uint32
 	if uint32(len(head)+len(p.M.Payload)) > l.maxPacket {
 		return false
 	}
-	r, wake := l.out.AppendGuarded(&s.subEpoch, subEpoch, s.limits.OutboxBytes, head, p.M.Payload, p.M.Owned())
+	r, wake := l.out.AppendGuarded(&s.subEpoch, subEpoch, s.limits.Current().OutboxBytes, head, p.M.Payload, p.M.Owned())
 	if r != outbox.Appended {
 		return false
 	}
@@ -64,7 +64,7 @@ func (s *Session) DeliverRetained(t *Turn, p *Publication, g *Grant) Outcome {
 	if s.ended {
 		return Ended
 	}
-	if s.conn != nil && min(p.M.QoS, g.QoS) == 0 && !s.limits.UpgradeQoS {
+	if s.conn != nil && min(p.M.QoS, g.QoS) == 0 && !s.limits.Current().UpgradeQoS {
 		// The replay waits for the outbox (Backlogged), so that what it has taken from the store meanwhile is not dropped.
 		t.Work++
 		return s.transmit(t, p, g.SubIDs, 0, true, 0)
@@ -93,18 +93,19 @@ func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group Group) 
 func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group Group) Outcome {
 	t.Work++
 	qos := min(p.M.QoS, g.QoS)
-	if s.limits.UpgradeQoS {
+	limits := s.limits.Current()
+	if limits.UpgradeQoS {
 		qos = g.QoS
 	}
 	// QoS 0 that was kept for the absent may still wait: what comes live stands behind it.
-	if qos > 0 || s.limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.backlog() > 0) {
+	if qos > 0 || limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.backlog() > 0) {
 		return s.deliverQueued(t, p, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group})
 	}
 	if s.conn == nil {
 		return Unavailable // QoS 0 is not kept for the absent (MQTT 5 §4.1)
 	}
 	if n := s.conn.Out().Bytes(); n > 0 {
-		if n > s.limits.OutboxBytes {
+		if n > limits.OutboxBytes {
 			return s.dropOne(t, DropOutboxFull)
 		}
 		// Only those who do not keep up are shed: an empty outbox is not what fills the memory.
@@ -181,7 +182,7 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, e entry) Outcome {
 
 // queueable decides whether one more message may wait. One that spills does not wait in memory.
 func (s *Session) queueable(t *Turn, m *message.Message, spills bool) (Drop, bool) {
-	l, o := s.limits, s.out
+	l, o := s.limits.Current(), s.out
 	full := func() bool {
 		return l.MaxQueued > 0 && o.backlog() >= l.MaxQueued ||
 			l.MaxQueuedBytes > 0 && o.size()+int64(m.Size()) > l.MaxQueuedBytes
@@ -192,7 +193,7 @@ func (s *Session) queueable(t *Turn, m *message.Message, spills bool) (Drop, boo
 	if full() {
 		return DropQueueFull, false
 	}
-	if !spills && l.OverMemory() {
+	if !spills && s.limits.OverMemory() {
 		return DropMemory, false
 	}
 	return 0, true
@@ -227,7 +228,7 @@ func (s *Session) purge(t *Turn) {
 }
 
 // congested: the client does not read what it has been sent.
-func (s *Session) congested() bool { return s.conn.Out().Bytes() > s.limits.OutboxBytes }
+func (s *Session) congested() bool { return s.conn.Out().Bytes() > s.limits.Current().OutboxBytes }
 
 func (s *Session) windowOpen() bool {
 	o := s.out

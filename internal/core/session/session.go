@@ -79,24 +79,39 @@ type Limits struct {
 	Paged          bool           // the store gives queues back, so that they need not lie in memory
 	Outboxes       *outbox.Budget // what all outboxes hold
 	Queued         atomic.Int64   // what all queues hold
+	changed        atomic.Pointer[Limits]
+}
+
+// Change replaces the bounds while sessions use them: those of to count from now on. A connection that is there keeps the
+// window, aliases and way of QoS 0 that it began with.
+func (l *Limits) Change(to *Limits) { l.changed.Store(to) }
+
+// Current gives the bounds that count now. Only the bounds of the result may be used.
+func (l *Limits) Current() *Limits {
+	if c := l.changed.Load(); c != nil {
+		return c
+	}
+	return l
 }
 
 // FarOverMemory reports whether they exceed it by a quarter.
 func (l *Limits) FarOverMemory() bool {
-	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit+l.MemoryLimit/4
+	limit := l.Current().MemoryLimit
+	return limit > 0 && l.Outboxes.Used()+l.Queued.Load() > limit+limit/4
 }
 
 // OverMemory reports whether outboxes and queues together exceed the budget.
 func (l *Limits) OverMemory() bool {
-	return l.MemoryLimit > 0 && l.Outboxes.Used()+l.Queued.Load() > l.MemoryLimit
+	limit := l.Current().MemoryLimit
+	return limit > 0 && l.Outboxes.Used()+l.Queued.Load() > limit
 }
 
 // longQueue is the length of a queue from half of which on publishers are slowed down.
 func (l *Limits) longQueue() int {
-	if l.MaxQueued == 0 {
-		return math.MaxInt32 // there is no end to come near to
+	if n := l.Current().MaxQueued; n != 0 {
+		return n
 	}
-	return l.MaxQueued
+	return math.MaxInt32 // there is no end to come near to
 }
 
 // Grant is how one session receives messages of a topic: the sum of its matching subscriptions (MQTT 5 §3.3.4).
@@ -188,20 +203,21 @@ func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 		s.maxPacket = largestPacket
 	}
 	s.maxInflight = math.MaxUint16
-	if s.limits.MaxInflight > 0 {
-		s.maxInflight = uint16(min(s.limits.MaxInflight, math.MaxUint16))
+	limits := s.limits.Current()
+	if limits.MaxInflight > 0 {
+		s.maxInflight = uint16(min(limits.MaxInflight, math.MaxUint16))
 	}
 	if l.ReceiveMaximum != 0 {
 		s.maxInflight = min(s.maxInflight, l.ReceiveMaximum)
 	}
 	s.aliases = nil
-	if n := min(l.TopicAliasMax, s.limits.MaxTopicAlias); n > 0 && l.V5 {
+	if n := min(l.TopicAliasMax, limits.MaxTopicAlias); n > 0 && l.V5 {
 		s.aliases = &aliases{max: n}
 	}
 	if s.out != nil {
 		s.out.rewind()
 	}
-	if s.aliases == nil && !s.limits.QueueQoS0 && !s.limits.UpgradeQoS {
+	if s.aliases == nil && !limits.QueueQoS0 && !limits.UpgradeQoS {
 		s.fast.Store(&fastLane{conn: l.Conn, out: l.Conn.Out(), maxPacket: s.maxPacket, v5: s.v5})
 	}
 	return s.epoch

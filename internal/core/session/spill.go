@@ -228,7 +228,7 @@ func Load(id *message.Identity, r *Record, l *Limits) *Session {
 	s.out = &outgoing{spill: &spill{sentBelow: r.Sent}}
 	if r.Left == 0 || r.Sent == 0 {
 		// How far it had been sent is not known: no further than the window.
-		if s.out.spill.sent = l.MaxInflight; l.MaxInflight == 0 {
+		if s.out.spill.sent = l.Current().MaxInflight; s.out.spill.sent == 0 {
 			s.out.spill.sent = maxSpan
 		}
 	}

@@ -1,2 +1,0 @@
-// Package acl reads Mosquitto's access control lists and decides by them.
-package acl

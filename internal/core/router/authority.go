@@ -1,0 +1,57 @@
+package router
+
+import "github.com/nightjar-mqtt/nightjar/internal/core/message"
+
+// authority is the authorizer that counts, and what makes its generations differ from those of its predecessors: what was
+// looked up for one does not hold for the next.
+type authority struct {
+	Authorizer // nil: everything is allowed
+	base       uint64
+}
+
+// generationStep is between the bases of two authorities; an authorizer's generation stays below it.
+const generationStep = 1 << 32
+
+// SetAuthorizer has all decisions made by a, nil for none, from the next turn of each loop on.
+func (r *Router) SetAuthorizer(a Authorizer) {
+	for {
+		old := r.auth.Load()
+		if r.auth.CompareAndSwap(old, &authority{Authorizer: a, base: old.base + generationStep}) {
+			return
+		}
+	}
+}
+
+// SetMaxClients bounds the sessions from now on; those that are there stay.
+func (r *Router) SetMaxClients(n int) { r.most.Store(int64(n)) }
+
+// generation is a number that stands as long as decisions do.
+func (w *Worker) generation() uint64 {
+	a := w.auth
+	g := a.base + w.r.renamed.Load() // both only rise
+	if a.Authorizer != nil {
+		g += a.Generation()
+	}
+	return g
+}
+
+// mayReceive asks whether a client may read a topic.
+func (w *Worker) mayReceive(who *message.Identity, topic string) bool {
+	return w.auth.Authorizer == nil || w.auth.MayReceive(who, topic).Allowed
+}
+
+// MayPublish asks the authorizer.
+func (r *Router) MayPublish(who *message.Identity, topic string, qos byte, retain bool) Decision {
+	if a := r.auth.Load(); a.Authorizer != nil {
+		return a.MayPublish(who, topic, qos, retain)
+	}
+	return Decision{Allowed: true}
+}
+
+// MaySubscribe asks the authorizer.
+func (r *Router) MaySubscribe(who *message.Identity, filter string) Decision {
+	if a := r.auth.Load(); a.Authorizer != nil {
+		return a.MaySubscribe(who, filter)
+	}
+	return Decision{Allowed: true}
+}
