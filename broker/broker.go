@@ -45,11 +45,15 @@ type Broker struct {
 	stop    chan struct{}
 	ticker  sync.WaitGroup
 	drops   drops
+	reload  sync.Mutex // of o, and one change at a time
 
 	mu        sync.Mutex
 	listeners []net.Listener
 	closed    bool
 }
+
+// maxTopicAlias is no bound: the settings of each listener are.
+const maxTopicAlias = math.MaxUint16
 
 // tickInterval is how often what is due is looked for: delayed wills, expired sessions and messages.
 const tickInterval = 200 * time.Millisecond
@@ -68,7 +72,7 @@ func New(o Options) (*Broker, error) {
 	b.router, err = router.New(router.Options{
 		Limits: &session.Limits{
 			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
-			OutboxBytes: o.OutboxBytes, MaxTopicAlias: math.MaxUint16, // each listener's settings bound it
+			OutboxBytes: o.OutboxBytes, MaxTopicAlias: maxTopicAlias,
 			QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
 			MemoryLimit: o.MemoryLimit, Outboxes: budget, Paged: o.Store.Durable(),
 		},
@@ -210,7 +214,10 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 	if e := b.engine.Close(ctx); e != nil && err == nil {
 		err = e
 	}
-	if e := b.o.Store.Close(); e != nil {
+	b.reload.Lock()
+	store := b.o.Store
+	b.reload.Unlock()
+	if e := store.Close(); e != nil {
 		err = errors.Join(err, e)
 	}
 	return err

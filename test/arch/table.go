@@ -81,11 +81,13 @@ var table = []rule{
 
 	// The edge: bytes in, bytes out.
 	{pkg: "internal/edge/netloop", imports: []string{"internal/core/outbox"}, modules: []string{sys}},
-	{pkg: "internal/edge/layer", imports: []string{"internal/edge/netloop", "internal/core/outbox"}, modules: []string{"github.com/gobwas/ws"}},
+	{pkg: "internal/edge/layer", imports: []string{"internal/edge/netloop", "internal/core/outbox"},
+		modules: []string{"github.com/gobwas/ws", "github.com/pires/go-proxyproto"}},
+	{pkg: "internal/edge/certs"},
 	{pkg: "internal/edge/listener",
-		imports: []string{"internal/edge/netloop", "internal/edge/layer", "internal/core/conn", "internal/core/outbox"},
+		imports: []string{"internal/edge/certs", "internal/edge/netloop", "internal/edge/layer", "internal/core/conn", "internal/core/outbox"},
 		tests:   []string{"client", "mqtt"},
-		modules: []string{"github.com/pires/go-proxyproto", sys}},
+		modules: []string{sys}},
 
 	// The core: the broker as state.
 	{pkg: "internal/core/conn", pure: true,
@@ -108,6 +110,7 @@ var table = []rule{
 	{pkg: "internal/store/storetest", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"},
 		tests: []string{"internal/store/memory"}, modules: []string{"pgregory.net/rapid"}},
 	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
+	{pkg: "internal/store/control"},
 	{pkg: "internal/store/mosquittodb", imports: []string{"internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"},
 		tests: []string{"internal/store/storetest", "test/mosquitto"}},
 	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"},

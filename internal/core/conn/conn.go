@@ -51,6 +51,9 @@ type Conn struct {
 	enhanced  *enhanced // enhanced authentication; nil: none
 	evicted   *eviction // who wants the client id
 	lastSeen  int64     // when the last whole packet came
+	since     int64     // when it was accepted; before, 0
+	packets   uint64    // received
+	bytes     uint64    // received
 	partial   int64     // since when a packet is incomplete; 0: none is
 	maxOut    uint32    // the client's Maximum Packet Size; 0: none
 	got       uint32    // bytes of the incomplete packet
@@ -129,6 +132,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 		n += used
 		w.Work++
 		c.lastSeen, c.partial = now, 0
+		c.packets++
 		w.Count(session.MessagesReceived, 1)
 		if err := c.handle(w, f); err != nil {
 			c.protocolError(w, err)
@@ -137,6 +141,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 		c.holdBack(w)
 	}
 	w.Count(session.BytesReceived, n)
+	c.bytes += uint64(n)
 	if c.state == stateClosed {
 		return len(p), 0, false
 	}

@@ -304,7 +304,7 @@ func (c *Conn) welcome(w *router.Worker, present, resumed bool) {
 		r.Held = false // its SUBACK was lost with the last connection
 	}
 	c.sh.connected(c, su, present)
-	c.lastSeen = w.Now
+	c.lastSeen, c.since = w.Now, w.Now
 	c.watch(w.Now)
 	c.proceedSending(w)
 	if resumed {

@@ -26,6 +26,8 @@ type Outbox struct {
 	tail   *chunk
 	budget *Budget
 	taken  int // bytes handed out by StartWrite and not yet reported
+	frames int64
+	total  int64 // bytes that were ever appended
 
 	promised bool
 	writing  bool
@@ -48,7 +50,7 @@ func (o *Outbox) Append(frame []byte) (ok, wake bool) {
 		return false, false
 	}
 	o.copyIn(frame)
-	o.bytes.Add(int64(len(frame)))
+	o.count(len(frame))
 	wake = o.promise()
 	o.mu.Unlock()
 	return true, wake
@@ -70,7 +72,7 @@ func (o *Outbox) AppendPublish(head []byte, pidAt int, pid uint16, payload []byt
 		o.copyHead(head, pidAt, pid)
 	}
 	o.addPayload(payload, owned)
-	o.bytes.Add(int64(len(head) + len(payload)))
+	o.count(len(head) + len(payload))
 	wake = o.promise()
 	o.mu.Unlock()
 	return true, wake
@@ -102,11 +104,25 @@ func (o *Outbox) AppendGuarded(guard *atomic.Uint32, want uint32, limit int, hea
 	default:
 		o.copyIn(head)
 		o.addPayload(payload, owned)
-		o.bytes.Add(int64(len(head) + len(payload)))
+		o.count(len(head) + len(payload))
 		wake = o.promise()
 	}
 	o.mu.Unlock()
 	return g, wake
+}
+
+// count counts a frame that was appended.
+func (o *Outbox) count(n int) {
+	o.bytes.Add(int64(n))
+	o.frames++
+	o.total += int64(n)
+}
+
+// Totals are how many frames and bytes were ever appended.
+func (o *Outbox) Totals() (frames, bytes int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.frames, o.total
 }
 
 // addPayload copies a payload, or refers to it if it is large and stays as it is.

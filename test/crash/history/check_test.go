@@ -316,6 +316,7 @@ var cases = []struct {
 		st, seq := s.publish("t/1", 1)
 		s.Probes = append(s.Probes, Probe{Topic: "t/1", Sent: s.Tick(), Got: s.Tick(), Stream: st, Seq: seq})
 	}},
+	{"nothing retained where nobody published", nil, func(s *story) { s.Probes = append(s.Probes, Probe{Topic: "r/1", Stream: -1}) }},
 	{"retained copy missing", []Kind{RetainedCopy}, func(s *story) {
 		s.retain("r/1", false)
 		a := s.connect("a", false, false)

@@ -327,3 +327,34 @@ func (r *Recorder) Missing() (int, <-chan struct{}) {
 	defer r.mu.Unlock()
 	return len(r.needs), r.changed
 }
+
+// Totals is how much a history has in it.
+type Totals struct {
+	Acknowledged, Deliveries int // messages; deliveries of them
+	Resent, Repeats          int // by publishers; QoS 2 packets that came again
+	Retained, Wills          int // looks at a retained message; wills that were delivered
+	Connections              int
+}
+
+// Totals counts.
+func (r *Recorder) Totals() (n Totals) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.h.Streams {
+		for i := range l.Messages {
+			if l.Messages[i].Acked != 0 {
+				n.Acknowledged++
+			}
+		}
+	}
+	for _, s := range r.h.Sessions {
+		n.Deliveries += len(s.Got)
+		for _, d := range s.Got {
+			if d.Stream >= 0 && r.h.Streams[d.Stream].Messages[d.Seq-1].Will != nil {
+				n.Wills++
+			}
+		}
+	}
+	n.Resent, n.Repeats, n.Retained, n.Connections = r.h.Resent, r.h.Repeats, len(r.h.Probes), len(r.h.Connections)
+	return n
+}

@@ -1,0 +1,74 @@
+package crash
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/test/crash/history"
+	"github.com/nightjar-mqtt/nightjar/test/crash/workload"
+)
+
+// TestKill kills the process, and holds that nothing that it acknowledged is lost.
+func TestKill(t *testing.T) {
+	kills := 20
+	if *long {
+		kills = 300
+	}
+	r, err := newRun(t, nightjar(t, t.TempDir(), "always"), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.clean, r.early = 10, 6
+	for r.deaths < kills {
+		if err := r.round(min(1+r.rng.IntN(5), kills-r.deaths)); err != nil {
+			t.Fatal(err)
+		}
+		if found := r.rec.Check(); len(found) > 0 {
+			t.Fatalf("after %d deaths:\n%s\nthe broker's log:\n%s", r.deaths, history.Summary(found), r.target.log())
+		}
+	}
+	n := r.report()
+	if n.Acknowledged < 20*r.deaths || n.Resent == 0 || n.Repeats == 0 || n.Deliveries < 2*n.Acknowledged {
+		t.Errorf("the load was too light to show anything: %+v", n)
+	}
+}
+
+// TestKillInMemory shows that the checker can fail: a broker without a store loses what it has acknowledged.
+func TestKillInMemory(t *testing.T) {
+	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.round(1); err != nil {
+		t.Fatal(err)
+	}
+	kinds := make(map[history.Kind]int)
+	for _, v := range r.rec.Check() {
+		kinds[v.Kind]++
+	}
+	for _, k := range []history.Kind{history.Lost, history.SessionLost, history.RetainedLost} {
+		if kinds[k] == 0 {
+			t.Errorf("a broker in memory was killed, and this was not found: %s", k)
+		}
+	}
+	t.Logf("found: %v", kinds)
+}
+
+// TestMosquitto runs the same clients against a broker of others, which writes everything down when it is stopped in
+// order: what the checker finds there would be its own mistake.
+func TestMosquitto(t *testing.T) {
+	r, err := newRun(t, mosquitto(t, t.TempDir()), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.clean = 1
+	for range 3 {
+		if err := r.round(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found := r.rec.Check(); len(found) > 0 {
+		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+	}
+	r.report()
+}
