@@ -390,8 +390,9 @@ func (s *Session) pumpPublish(t *Turn, e *entry) {
 		s.giveUp(t, i, DropTooLarge)
 		return
 	}
-	// A right that was taken away while the message waited.
-	if !started && t.MayReceive != nil && !t.MayReceive(s.ID(), e.m.Topic) {
+	// A right that was taken away while the message waited, or was not acknowledged. A QoS 2 flow that has begun is completed:
+	// the client may hold the message already, and its packet id.
+	if !(started && e.qos == 2) && t.MayReceive != nil && !t.MayReceive(s.ID(), e.m.Topic) {
 		s.giveUp(t, i, DropNotAllowed)
 		return
 	}

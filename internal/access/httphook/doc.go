@@ -1,2 +1,0 @@
-// Package httphook asks a web service who may connect.
-package httphook
