@@ -17,7 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +48,7 @@ type Broker struct {
 	reload  sync.Mutex // of o, and one change at a time
 
 	mu        sync.Mutex
-	listeners []net.Listener
+	listeners []*served
 	closed    bool
 }
 
@@ -107,39 +107,11 @@ func New(o Options) (*Broker, error) {
 	b.layers = listener.NewLayers(engine, budget)
 	b.shared = conn.NewShared(&conn.Shared{
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
-		Addresses: listener.Addresses,
+		Addresses: listener.Addresses, Certificate: listener.Certificate,
 	}, engine.Loops())
 	b.ticker.Add(1)
 	go b.tick()
 	return b, nil
-}
-
-// Listen opens a TCP socket for Serve.
-func Listen(address string) (net.Listener, error) { return listener.Listen(address) }
-
-// Transport is what lies between the sockets of a listener and MQTT: TLS, WebSocket, both, or nothing.
-type Transport = listener.Transport
-
-// Serve accepts clients over plain TCP on l until Shutdown; then it returns ErrShutdown.
-func (b *Broker) Serve(l net.Listener) error { return b.ServeTransport(l, Transport{}) }
-
-// ServeTransport is Serve for clients that speak TLS or WebSocket.
-func (b *Broker) ServeTransport(l net.Listener, t Transport) error {
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
-		_ = l.Close()
-		return ErrShutdown
-	}
-	b.listeners = append(b.listeners, l)
-	b.mu.Unlock()
-	err := listener.Serve(b.engine, l, t, b.layers, b.shared)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return ErrShutdown
-	}
-	return err
 }
 
 // Publish sends a message from the broker itself. It returns when the message is on its way.
@@ -199,10 +171,10 @@ func (b *Broker) Shutdown(ctx context.Context) error {
 		return ErrShutdown
 	}
 	b.closed = true
-	listeners := b.listeners
+	listeners := slices.Clone(b.listeners)
 	b.mu.Unlock()
 	for _, l := range listeners {
-		_ = l.Close()
+		l.closeSockets()
 	}
 	b.shared.Close()
 	clients := b.router.Holders()

@@ -117,19 +117,10 @@ func DefaultOptions() Options {
 
 // validate names the first setting that cannot be.
 func (o *Options) validate() error {
+	if err := validateLimits(&o.ConnectionLimits); err != nil {
+		return err
+	}
 	switch {
-	case o.MaxPacket < 20 || o.MaxPacket > 268_435_460:
-		return fmt.Errorf("broker: MaxPacket is %d bytes; it must be from 20 to 268435460", o.MaxPacket)
-	case o.MaxConnect < 20:
-		return fmt.Errorf("broker: MaxConnect is %d bytes; it must be at least 20", o.MaxConnect)
-	case o.MaxQoS > 2:
-		return fmt.Errorf("broker: MaxQoS is %d; it must be 0, 1 or 2", o.MaxQoS)
-	case len(o.AutoIDPrefix) > 50:
-		return errors.New("broker: AutoIDPrefix is longer than 50 bytes")
-	case len(o.Versions) == 0:
-		return errors.New("broker: no protocol version is accepted: Versions is empty")
-	case o.ConnectTimeout <= 0 || o.PacketTimeout <= 0 || o.PacketRate <= 0:
-		return errors.New("broker: ConnectTimeout, PacketTimeout and PacketRate must be above 0")
 	case o.MaxInflight < 0 || o.MaxQueued < 0 || o.MaxQueuedBytes < 0 || o.MemoryLimit < 0 || o.MaxClients < 0:
 		return errors.New("broker: a limit is negative; 0 means no limit")
 	case o.OutboxBytes < 4096:

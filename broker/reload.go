@@ -39,7 +39,7 @@ func (b *Broker) Reload(o Options) error {
 	if !same(o.Authorizer, b.o.Authorizer) {
 		b.router.SetAuthorizer(o.Authorizer)
 	}
-	b.shared.With(o.ConnectionLimits)
+	b.relimit(o.ConnectionLimits)
 	b.shared.SetMaxConnections(o.MaxConnections)
 	b.shared.SetHooks(o.Authenticator, o.Enhanced)
 	b.o = o

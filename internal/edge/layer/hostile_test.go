@@ -327,7 +327,7 @@ func TestBytesBehindTheHandshake(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			cert, pool := certificate(t)
 			address, budget := serve(t, engine, func(e netloop.Engine, b *outbox.Budget) func(netloop.Conn) netloop.Handler {
-				return TLS(NewShared(e.Loops(), b), &tls.Config{Certificates: []tls.Certificate{cert}}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
+				return TLS(NewShared(e.Loops(), b), &tls.Config{Certificates: []tls.Certificate{cert}}, false, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
 			})
 			raw, err := net.Dial("tcp", address)
 			if err != nil {

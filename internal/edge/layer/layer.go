@@ -88,11 +88,16 @@ type end struct {
 // wrap returns a function that makes the layer's handler, for an engine or for the layer below.
 func wrap(sh *Shared, newCodec func() codec, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
 	return func(below netloop.Conn) netloop.Handler {
-		l := &conn{below: below, codec: newCodec(), shared: sh}
-		l.out.Init(sh.budget)
+		l := newConn(sh, below, newCodec())
 		l.above = newHandler(l)
 		return l
 	}
+}
+
+func newConn(sh *Shared, below netloop.Conn, c codec) *conn {
+	l := &conn{below: below, codec: c, shared: sh}
+	l.out.Init(sh.budget)
+	return l
 }
 
 // Opened starts the handshake.

@@ -175,7 +175,7 @@ func upgradeWS(t *testing.T, c net.Conn) stream {
 
 var setups = []setup{
 	{"tls", func(a, _ *Shared, cfg *tls.Config, h func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-		return TLS(a, cfg, h)
+		return TLS(a, cfg, false, h)
 	}, func(t *testing.T, address string, pool *x509.CertPool) stream {
 		c := dialTLS(t, address, pool)
 		return stream{c, c, c}
@@ -190,7 +190,7 @@ var setups = []setup{
 		return upgradeWS(t, c)
 	}},
 	{"wss", func(a, b *Shared, cfg *tls.Config, h func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-		return TLS(a, cfg, WebSocket(b, nil, h))
+		return TLS(a, cfg, false, WebSocket(b, nil, h))
 	}, func(t *testing.T, address string, pool *x509.CertPool) stream {
 		return upgradeWS(t, dialTLS(t, address, pool))
 	}},
@@ -378,7 +378,7 @@ func TestWebSocketOrigins(t *testing.T) {
 func TestHandshakeFloods(t *testing.T) {
 	cert, pool := certificate(t)
 	address, _ := serve(t, "", func(e netloop.Engine, b *outbox.Budget) func(netloop.Conn) netloop.Handler {
-		return TLS(NewShared(e.Loops(), b), &tls.Config{Certificates: []tls.Certificate{cert}}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
+		return TLS(NewShared(e.Loops(), b), &tls.Config{Certificates: []tls.Certificate{cert}}, false, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
 	})
 	for i := range 100 {
 		c, err := net.Dial("tcp", address)

@@ -14,19 +14,21 @@ import (
 )
 
 // TLS makes handlers whose connections speak TLS. Handshakes compute on a bounded number of goroutines; afterwards
-// everything runs on the loops.
-func TLS(sh *Shared, config *tls.Config, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-	return wrap(sh, func() codec { return &tlsCodec{config: config, sem: sh.handshakes} }, newHandler)
+// everything runs on the loops. checked says that config checks client certificates itself, in VerifyConnection, so that
+// what it lets pass counts though crypto/tls has built no chain.
+func TLS(sh *Shared, config *tls.Config, checked bool, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
+	return wrap(sh, func() codec { return &tlsCodec{config: config, checked: checked, sem: sh.handshakes} }, newHandler)
 }
 
 // tlsCodec is crypto/tls over memory. After the handshake Read is fed by the loop and answers "no data yet" with an error
 // that crypto/tls takes for temporary; Write appends to the outbox below.
 type tlsCodec struct {
-	config *tls.Config
-	sem    chan struct{}
-	l      *conn
-	tls    *tls.Conn
-	mem    memory
+	config  *tls.Config
+	checked bool
+	sem     chan struct{}
+	l       *conn
+	tls     *tls.Conn
+	mem     memory
 }
 
 // maxEarly is how much of what a peer sends is held here until the handshake takes it; the rest is not read. A peer may

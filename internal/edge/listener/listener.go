@@ -3,37 +3,29 @@ package listener
 
 import (
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"syscall"
+	"crypto/x509"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
+	"github.com/nightjar-mqtt/nightjar/internal/edge/certs"
 	"github.com/nightjar-mqtt/nightjar/internal/edge/layer"
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
-// Listen opens a TCP socket. The error says what to do when the port is taken or not allowed.
-func Listen(address string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	switch {
-	case err == nil:
-		return netloop.Own(l)
-	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s: another program uses the port; stop it, or choose another with --port", address)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("cannot listen on %s: not permitted; ports below 1024 need privileges, choose another with --port", address)
-	}
-	return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
-}
-
 // Transport is what lies between the sockets of a listener and MQTT; the zero value is nothing.
 type Transport struct {
-	TLS       *tls.Config
+	// TLS has clients speak TLS; nil: not. Client certificates count if this has crypto/tls verify them.
+	TLS *tls.Config
+	// Certificates is TLS made of files, which are watched. Only one of TLS and Certificates may be given.
+	Certificates *certs.Source
+	// WebSocket has clients speak WebSocket (RFC 6455) with the sub-protocol mqtt or mqttv3.1.
 	WebSocket bool
-	Origins   []string // of WebSocket requests; none: any
+	// Mixed takes clients with and without WebSocket on the same port, told apart by their first byte.
+	Mixed bool
+	// Origins are the values of the header Origin that WebSocket requests may have; none: any.
+	Origins []string
+	// Proxy has connections begin with a header of the PROXY protocol; nil: not. It comes before TLS.
+	Proxy *layer.Proxy
 }
 
 // Layers is what layered connections of one engine have in common.
@@ -44,20 +36,41 @@ func NewLayers(e netloop.Engine, budget *outbox.Budget) *Layers {
 	return &Layers{tls: layer.NewShared(e.Loops(), budget), ws: layer.NewShared(e.Loops(), budget)}
 }
 
-// Serve accepts MQTT connections on l until it is closed.
-func Serve(e netloop.Engine, l net.Listener, t Transport, ls *Layers, sh *conn.Shared) error {
+// Factory makes the handler of a new connection.
+type Factory func(netloop.Conn) netloop.Handler
+
+// New stacks the layers of a transport: PROXY, TLS, WebSocket, MQTT.
+func New(t Transport, ls *Layers, sh *conn.Shared) Factory {
 	handler := func(c netloop.Conn) netloop.Handler { return conn.New(c, sh) }
-	if t.WebSocket {
+	protocols := []string{"mqtt"} // as registered with IANA
+	switch {
+	case t.Mixed:
+		handler = layer.Mixed(ls.ws, t.Origins, handler)
+		protocols = []string{"mqtt", "http/1.1"}
+	case t.WebSocket:
 		handler = layer.WebSocket(ls.ws, t.Origins, handler)
+		protocols = []string{"http/1.1"}
 	}
-	if t.TLS != nil {
-		handler = layer.TLS(ls.tls, t.TLS, handler)
+	switch {
+	case t.Certificates != nil:
+		checked := t.Certificates.Files().RequireCertificate
+		handler = layer.TLS(ls.tls, t.Certificates.Config(protocols...), checked, handler)
+	case t.TLS != nil:
+		handler = layer.TLS(ls.tls, t.TLS, false, handler)
 	}
-	return e.Serve(l, handler)
+	if t.Proxy != nil {
+		handler = layer.PROXY(t.Proxy, handler)
+	}
+	return handler
 }
 
-// Addresses are those of a transport that Serve has made.
+// Addresses are those of a transport that New has made.
 func Addresses(t conn.Transport) (peer, local string) {
 	c := t.(netloop.Conn)
 	return c.RemoteAddr().String(), c.LocalAddr().String()
+}
+
+// Certificate is the client's of a transport that New has made, and its common name.
+func Certificate(t conn.Transport) (*x509.Certificate, string) {
+	return layer.Certificate(t.(netloop.Conn))
 }
