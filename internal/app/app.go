@@ -1,10 +1,13 @@
-// Package app turns settings into a running broker and keeps it running: listeners, signals, shutdown.
+// Package app turns settings into a running broker and keeps it running: listeners, signals, reload, shutdown.
+//
+// The files: app.go (what a command line says, and Run), server.go (a running broker), options.go, access.go, log.go and
+// listen.go (what a configuration means for each part), reload.go (SIGHUP), check.go (what is insecure or a surprise),
+// unsupported.go, process_*.go (pid file, user, background).
 package app
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,18 +16,24 @@ import (
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
-	"github.com/nightjar-mqtt/nightjar/internal/ops/sys"
+	"github.com/nightjar-mqtt/nightjar/internal/config"
 )
 
 // Settings are what the command line says.
 type Settings struct {
+	// ConfigFile is a configuration file. With one, Broker, Addresses, CertFile, KeyFile, SysInterval and LogLevel are not used.
+	ConfigFile string
+	// Ports are for the loopback addresses; they count when neither Addresses nor the configuration file say where to listen.
+	Ports []int
+	// Verbose has everything logged, Quiet nothing, whatever the configuration file says.
+	Verbose, Quiet bool
+
 	Broker broker.Options
-	// Addresses to listen on: HOST:PORT, or a URL with one of the schemes mqtt, mqtts, ws, wss. With none, Port on the
+	// Addresses to listen on: HOST:PORT, or a URL with one of the schemes mqtt, mqtts, ws, wss. With none, Ports on the
 	// loopback addresses.
 	Addresses []string
 	// CertFile and KeyFile are the server's certificate chain and key in PEM, for mqtts and wss.
 	CertFile, KeyFile string
-	Port              int
 	SysInterval       time.Duration // 0: no $SYS
 	// ShutdownTime bounds how long clients may take to read what they were sent last.
 	ShutdownTime time.Duration
@@ -41,67 +50,46 @@ type Settings struct {
 // DefaultSettings are those of `nightjar serve` without flags: loopback only, anybody on this machine may connect.
 func DefaultSettings() Settings {
 	return Settings{
-		Broker: broker.DefaultOptions(), Port: 1883, SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
+		Broker: broker.DefaultOptions(), SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
 		LogLevel: slog.LevelInfo, Self: "nightjar", Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
 
-// Run serves until SIGINT or SIGTERM. A second signal ends the process at once.
+// defaultPort is MQTT's.
+const defaultPort = 1883
+
+// LoadConfig reads a configuration file as the command line has it. What this version cannot do is among the problems.
+func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
+	c, problems := config.Load(s.ConfigFile)
+	if !c.SetPorts(s.Ports) && len(s.Ports) > 0 {
+		problems = append(problems, config.Problem{Position: config.Position{File: s.ConfigFile}, Severity: config.Warning,
+			Text: "the port on the command line is not used, because the configuration has listeners"})
+	}
+	switch {
+	case s.Quiet:
+		c.Log.Overruled = "quiet"
+	case s.Verbose:
+		c.Log.Overruled = "verbose"
+	}
+	return c, append(problems, unsupported(c)...)
+}
+
+// Run serves until SIGINT or SIGTERM. A second signal ends the process at once. What is wrong with a configuration file is
+// returned as config.Problems.
 func Run(s Settings) error {
-	log := slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
-	s.Broker.Logger = log
-	tuneMemory(s.Profile != "")
-	if s.Profile != "" {
-		stop, err := serveProfile(s.Profile, log)
-		if err != nil {
-			return err
-		}
-		defer stop()
-	}
-	listeners, err := s.listen()
-	if err != nil {
-		return err
-	}
-	b, err := broker.New(s.Broker)
-	if err != nil {
-		return err
-	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	return run(s, signals)
+}
 
-	failed := make(chan error, len(listeners)+1)
-	for _, l := range listeners {
-		go func() { failed <- b.ServeTransport(l.Listener, l.transport) }()
+func run(s Settings, signals <-chan os.Signal) error {
+	v := &server{s: &s, stopped: make(chan struct{})}
+	defer v.close()
+	if s.ConfigFile == "" {
+		return v.runFlags(signals)
 	}
-	s.greet(listeners)
-	stop := make(chan struct{})
-	defer close(stop)
-	go trimWhenIdle(b, stop)
-	if s.SysInterval > 0 {
-		tree, err := sys.New(b, s.Version)
-		if err != nil {
-			return errors.Join(err, shutdown(b, signals, s.ShutdownTime))
-		}
-		go func() {
-			if err := tree.Run(s.SysInterval, stop); err != nil && !errors.Is(err, broker.ErrShutdown) {
-				log.Error("$SYS is not published any more", "reason", err)
-			}
-		}()
-	}
-	for {
-		select {
-		case err := <-failed:
-			return errors.Join(fmt.Errorf("a listener failed: %w", err), shutdown(b, signals, s.ShutdownTime))
-		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				log.Info("SIGHUP: there is no configuration file to read again")
-				continue
-			}
-			log.Info("shutting down; a second signal ends at once", "signal", sig.String())
-			return shutdown(b, signals, s.ShutdownTime)
-		}
-	}
+	return v.runConfig(signals)
 }
 
 var errSecondSignal = errors.New("ended by a second signal before the shutdown was complete")

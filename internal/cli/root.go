@@ -127,6 +127,14 @@ func (e usageError) Error() string {
 		}
 		err = fmt.Errorf("Unknown option '%s'.", name)
 	}
+	if missing, ok := err.(*pflag.ValueRequiredError); ok && e.cmd.Name() == defaultCommand { //nolint:errorlint // as above
+		switch f := missing.GetFlag(); f.Name {
+		case "config-file":
+			err = errors.New("-c argument given, but no config file specified.")
+		case "port":
+			err = errors.New("-p argument given, but no port specified.")
+		}
+	}
 	return err.Error()
 }
 
@@ -157,6 +165,9 @@ func report(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "Error: %v\n", err)
 	var usage usageError
 	if errors.As(err, &usage) {
+		if usage.cmd.Name() == defaultCommand {
+			status = mosquittoInvalid
+		}
 		fmt.Fprintf(stderr, "\nUse '%s --help' to see usage.\n", usage.cmd.CommandPath())
 	}
 	return status

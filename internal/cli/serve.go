@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/nightjar-mqtt/nightjar/internal/app"
+	"github.com/nightjar-mqtt/nightjar/internal/config"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
@@ -18,48 +19,124 @@ import (
 // mosquitto.conf's options, with hyphens.
 func serveCommand() *cobra.Command {
 	s := app.DefaultSettings()
-	var verbose, quiet bool
-	var config, versions string
+	var verbose, quiet, background, test bool
+	var versions string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "run the broker",
 		Long: "Run the broker. Without flags it listens on the loopback addresses, port 1883, and lets anybody on this\n" +
-			"machine connect. SIGINT and SIGTERM stop it; a second one stops it at once.",
+			"machine connect. With -c it does what a mosquitto.conf says. SIGHUP reads that again; SIGINT and SIGTERM\n" +
+			"stop it; a second one stops it at once.",
 		Args: cobra.NoArgs,
 	}
-	setHelp(cmd)
 	f := cmd.Flags()
-	f.IntVarP(&s.Port, "port", "p", s.Port, "port to listen on, on the loopback addresses; 0 chooses a free one")
-	f.StringArrayVar(&s.Addresses, "listen", nil, "address to listen on instead, `[SCHEME://]HOST:PORT`, with scheme mqtt, mqtts, ws or wss; repeatable")
-	f.StringVar(&s.CertFile, "cert", "", "the server's certificate chain, PEM, for mqtts and wss")
-	f.StringVar(&s.KeyFile, "key", "", "its key, PEM")
+	f.SortFlags = false
+	f.BoolP("help", "h", false, "print this help")
+	f.StringVarP(&s.ConfigFile, "config-file", "c", "", "configuration `FILE`, in mosquitto.conf's syntax; see 'nightjar check'")
+	f.BoolVar(&test, "test-config", false, "read the configuration file, say what is wrong with it, and end")
+	f.IntSliceVarP(&s.Ports, "port", "p", nil, "port to listen on, on the loopback addresses; 0 chooses a free one; repeatable (default 1883)")
+	f.BoolVarP(&background, "daemon", "d", false, "go into the background once the broker serves")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log more")
-	f.BoolVarP(&quiet, "quiet", "q", false, "log errors only")
-	f.StringVarP(&config, "config-file", "c", "", "not read yet: use flags")
-	f.StringVar(&versions, "accept-protocol-versions", "3,4,5", "protocol versions to accept: 3 (MQTT 3.1), 4 (3.1.1), 5")
-	f.DurationVar(&s.SysInterval, "sys-interval", s.SysInterval, "how often $SYS is published; 0 for never")
-	f.DurationVar(&s.ShutdownTime, "shutdown-time", s.ShutdownTime, "how long a shutdown may take")
-	f.StringVar(&s.Profile, "profile", "", "loopback `ADDRESS` for Go's profiler")
-	limitFlags(f, &s)
+	f.BoolVarP(&quiet, "quiet", "q", false, "log errors only; nothing with -c")
+	withoutFile := pflag.NewFlagSet("", pflag.ContinueOnError) // these cannot be used with -c
+	withoutFile.SortFlags = false
+	withoutFile.StringArrayVar(&s.Addresses, "listen", nil, "address to listen on instead, `[SCHEME://]HOST:PORT`, with scheme mqtt, mqtts, ws or wss; repeatable")
+	withoutFile.StringVar(&s.CertFile, "cert", "", "the server's certificate chain, PEM, for mqtts and wss")
+	withoutFile.StringVar(&s.KeyFile, "key", "", "its key, PEM")
+	withoutFile.StringVar(&versions, "accept-protocol-versions", "3,4,5", "protocol versions to accept: 3 (MQTT 3.1), 4 (3.1.1), 5")
+	withoutFile.DurationVar(&s.SysInterval, "sys-interval", s.SysInterval, "how often $SYS is published; 0 for never")
+	withoutFile.DurationVar(&s.ShutdownTime, "shutdown-time", s.ShutdownTime, "how long a shutdown may take")
+	withoutFile.StringVar(&s.Profile, "profile", "", "loopback `ADDRESS` for Go's profiler")
+	limitFlags(withoutFile, &s)
+	f.AddFlagSet(withoutFile)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		if config != "" {
-			return errors.New("configuration files are not read yet; use the flags that 'nightjar serve --help' lists")
+		s.Version, s.Self = programVersion(), selfName()
+		s.Stdout, s.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
+		if err := checkServeFlags(&s, withoutFile, test); err != nil {
+			return exitError{mosquittoInvalid, err}
 		}
 		var err error
 		if s.Broker.Versions, err = parseVersions(versions); err != nil {
 			return err
 		}
+		s.Verbose, s.Quiet = verbose, quiet
 		switch {
 		case quiet:
 			s.LogLevel = slog.LevelError
 		case verbose:
 			s.LogLevel = slog.LevelDebug
 		}
-		s.Version, s.Self = programVersion(), selfName()
-		s.Stdout, s.Stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
-		return app.Run(s)
+		if test {
+			return testConfig(&s)
+		}
+		return serve(s, background)
 	}
 	return cmd
+}
+
+// mosquittoInvalid is the exit status of mosquitto for a configuration or a command line that cannot be used.
+const mosquittoInvalid = 3
+
+func checkServeFlags(s *app.Settings, withoutFile *pflag.FlagSet, test bool) (err error) {
+	for _, port := range s.Ports {
+		if port < 0 || port > 65535 {
+			return fmt.Errorf("Invalid port specified (%d).", port)
+		}
+	}
+	if s.ConfigFile == "" {
+		if test {
+			return errors.New("Please provide a configuration file to test.")
+		}
+		return nil
+	}
+	withoutFile.VisitAll(func(f *pflag.Flag) {
+		if f.Changed && err == nil {
+			option := strings.ReplaceAll(f.Name, "-", "_")
+			if config.Lookup(option) == nil {
+				err = fmt.Errorf("--%s cannot be used with a configuration file: what it does is written in the file", f.Name)
+				return
+			}
+			err = fmt.Errorf("--%s cannot be used with a configuration file: write '%s' in %s", f.Name, option, s.ConfigFile)
+		}
+	})
+	return err
+}
+
+// testConfig reads a configuration file and says what is wrong with it.
+func testConfig(s *app.Settings) error {
+	_, problems := s.LoadConfig()
+	for _, p := range problems {
+		if p.Severity != config.Failure {
+			fmt.Fprintln(s.Stderr, p)
+		}
+	}
+	if err := problems.Err(); err != nil {
+		return exitError{1, verbatim(err.Error())}
+	}
+	fmt.Fprintln(s.Stdout, "Configuration file is OK.")
+	return nil
+}
+
+// serve runs the broker, in the background if that is wanted.
+func serve(s app.Settings, background bool) error {
+	if background {
+		if done, err := app.Background(); done || err != nil {
+			var status app.BackgroundError
+			if errors.As(err, &status) {
+				return exitError{status: int(status)} // it has said why
+			}
+			return err
+		}
+	}
+	err := app.Run(s)
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		return exitError{mosquittoInvalid, verbatim(problems.Error())}
+	}
+	if logged := (app.LoggedError{}); errors.As(err, &logged) {
+		return exitError{status: 1}
+	}
+	return err
 }
 
 // limitFlags are the limits, each with the reason in its help.

@@ -10,10 +10,12 @@ func (p *parser) finish() {
 	s := p.s
 	p.applyPlugins(&s.Security)
 	p.completeListeners()
-	for _, l := range s.Listeners {
+	for i, l := range s.Listeners {
 		p.applyPlugins(&l.Security)
 		p.resolve(l)
-		p.checkListener(l)
+		if !l.local || i == 0 { // both of those have the same options
+			p.checkListener(l)
+		}
 	}
 	p.finishBridges()
 }
@@ -166,7 +168,7 @@ func (p *parser) checkListener(l *Listener) {
 func (p *parser) where(l *Listener, option string) Position {
 	pos := l.Position
 	for _, e := range p.s.Given {
-		if e.Option == option && e.Section == l.Name() {
+		if e.Option == option && (e.Section == l.Name() || l.local) {
 			pos = e.Position
 		}
 	}

@@ -313,3 +313,8 @@ func shortDuration(d time.Duration) string {
 	}
 	return d.String()
 }
+
+// IsRate tells whether the option bounds what clients may do in a time.
+func (o *Option) IsRate() bool {
+	return strings.HasPrefix(o.Name, "max_") && strings.HasSuffix(o.Name, "_rate")
+}

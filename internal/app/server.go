@@ -1,0 +1,235 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/broker"
+	"github.com/nightjar-mqtt/nightjar/internal/access"
+	"github.com/nightjar-mqtt/nightjar/internal/config"
+	"github.com/nightjar-mqtt/nightjar/internal/ops/logging"
+	"github.com/nightjar-mqtt/nightjar/internal/ops/sys"
+)
+
+// server is a broker with what belongs to it.
+type server struct {
+	s      *Settings
+	c      *config.Settings // nil: there is no configuration file
+	log    *slog.Logger
+	logs   *logging.Control // nil: there is no configuration file
+	access *access.Access   // nil: everybody may do everything
+	b      *broker.Broker
+
+	sockets []*socket
+	failed  chan error
+	stopped chan struct{} // closed when the broker ends
+	sysStop chan struct{} // ends $SYS; nil: there is none
+	undo    []func()      // in reverse order, at the end
+}
+
+// atEnd has fn done when the server ends.
+func (v *server) atEnd(fn func()) { v.undo = append(v.undo, fn) }
+
+func (v *server) close() {
+	close(v.stopped)
+	for i := len(v.undo) - 1; i >= 0; i-- {
+		v.undo[i]()
+	}
+}
+
+// runFlags serves as the command line's flags say.
+func (v *server) runFlags(signals <-chan os.Signal) (err error) {
+	s := v.s
+	v.log = slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+	s.Broker.Logger = v.log
+	if err := v.prepare(s.Profile); err != nil {
+		return err
+	}
+	if v.sockets, err = s.listen(); err != nil {
+		return err
+	}
+	if v.b, err = broker.New(s.Broker); err != nil {
+		return err
+	}
+	v.serveAll()
+	s.greet(v.sockets)
+	if err := v.publishSys(s.SysInterval); err != nil {
+		return errors.Join(err, shutdown(v.b, signals, s.ShutdownTime))
+	}
+	tellForeground()
+	return v.await(signals)
+}
+
+// runConfig serves as the configuration file says.
+func (v *server) runConfig(signals <-chan os.Signal) error {
+	var problems config.Problems
+	v.c, problems = v.s.LoadConfig()
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	if err := v.openLog(problems); err != nil {
+		return err
+	}
+	if err := v.prepare(v.c.Own.Profile); err != nil {
+		return err
+	}
+	if err := v.start(); err != nil {
+		v.log.Error(err.Error())
+		if v.c.Log.Stderr {
+			return LoggedError{err}
+		}
+		return err
+	}
+	v.log.Info("nightjar version " + v.s.Version + " running")
+	tellForeground()
+	return v.await(signals)
+}
+
+// LoggedError is an error that stands on stderr already.
+type LoggedError struct{ error }
+
+func (e LoggedError) Unwrap() error { return e.error }
+
+// openLog opens the log, and writes what is to be said of the configuration.
+func (v *server) openLog(problems config.Problems) (err error) {
+	v.log, v.logs, err = logging.New(logOptions(v.c, v.s.Stdout, v.s.Stderr))
+	if err != nil {
+		return err
+	}
+	v.atEnd(func() { _ = v.logs.Close() })
+	v.log.Info("nightjar version " + v.s.Version + " starting")
+	v.log.Info("Config loaded from " + v.c.File + ".")
+	v.tell(problems)
+	return nil
+}
+
+// tell writes problems that do not keep the configuration from being used to the log.
+func (v *server) tell(problems config.Problems) {
+	for _, p := range problems {
+		switch p.Severity {
+		case config.Warning:
+			v.log.Warn(p.String())
+		case config.Notice:
+			v.log.Log(noContext, broker.LevelNotice, p.String())
+		}
+	}
+}
+
+// prepare does what comes before anything else.
+func (v *server) prepare(profile string) error {
+	tuneMemory(profile != "")
+	v.failed = make(chan error, 64)
+	if profile == "" {
+		return nil
+	}
+	stop, err := serveProfile(profile, v.log)
+	if err == nil {
+		v.atEnd(stop)
+	}
+	return err
+}
+
+// start opens the sockets, gives up rights, and begins to serve.
+func (v *server) start() (err error) {
+	if v.sockets, err = v.openSockets(v.c.Listeners); err != nil {
+		return err
+	}
+	if err := v.writePID(); err != nil {
+		return err
+	}
+	if err := v.dropPrivileges(); err != nil {
+		return err
+	}
+	if v.access, err = access.New(accessOptions(v.c), v.log); err != nil {
+		return err
+	}
+	v.atEnd(v.access.Close)
+	o := brokerOptions(v.c)
+	o.Logger, o.Authenticator, o.Authorizer = v.log, v.access, v.access
+	if o.Store, err = openStore(&v.c.Store, v.log); err != nil {
+		return err
+	}
+	if v.b, err = broker.New(o); err != nil {
+		return err
+	}
+	v.logs.PublishTo(func(topic string, payload []byte) { _ = v.b.Publish(topic, payload, 2, false) })
+	v.serveAll()
+	return v.publishSys(v.c.SysInterval)
+}
+
+// serveAll lets clients in.
+func (v *server) serveAll() {
+	for _, l := range v.sockets {
+		v.serve(l)
+	}
+	go trimWhenIdle(v.b, v.stopped)
+}
+
+// serve lets clients in by a socket.
+func (v *server) serve(l *socket) {
+	go func() {
+		err := v.b.ServeTransport(l.Listener, l.transport)
+		if !l.closing.Load() {
+			v.failed <- fmt.Errorf("a listener failed: %w", err)
+		}
+	}()
+}
+
+// publishSys publishes $SYS in intervals; 0: not.
+func (v *server) publishSys(every time.Duration) error {
+	if v.sysStop != nil {
+		close(v.sysStop)
+		v.sysStop = nil
+	}
+	if every <= 0 {
+		return nil
+	}
+	tree, err := sys.New(v.b, v.s.Version)
+	if err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	v.sysStop = stop
+	go func() {
+		if err := tree.Run(every, stop); err != nil && !errors.Is(err, broker.ErrShutdown) {
+			v.log.Error("$SYS is not published any more", "reason", err)
+		}
+	}()
+	return nil
+}
+
+// await serves until a signal ends it.
+func (v *server) await(signals <-chan os.Signal) error {
+	within := v.s.ShutdownTime
+	for {
+		if v.c != nil {
+			within = v.c.Own.ShutdownTime
+		}
+		select {
+		case err := <-v.failed:
+			return errors.Join(err, shutdown(v.b, signals, within))
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				v.reload()
+				continue
+			}
+			return v.end(signals, sig, within)
+		}
+	}
+}
+
+func (v *server) end(signals <-chan os.Signal, sig os.Signal, within time.Duration) error {
+	v.log.Info("shutting down; a second signal ends at once", "signal", sig.String())
+	if v.logs != nil {
+		v.logs.PublishTo(nil)
+	}
+	err := shutdown(v.b, signals, within)
+	if v.c != nil {
+		v.log.Info("nightjar version " + v.s.Version + " terminating")
+	}
+	return err
+}
