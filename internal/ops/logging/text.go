@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,7 +19,7 @@ func sentence(b *bytes.Buffer, l *line) bool {
 	client := quote(l.get("client"))
 	switch l.get(eventKey) {
 	case broker.EventConnect:
-		fmt.Fprintf(b, "New client connected from %s as %s (p%s, c%d, k%s", quote(l.get("address")), client, protocol(l.get("version")),
+		fmt.Fprintf(b, "New client connected from %s as %s (p%s, c%d, k%s", address(l), client, protocol(l.get("version")),
 			bit(l.get("clean")), l.get("keepalive"))
 		if user := l.get("user"); user != "" {
 			fmt.Fprintf(b, ", u'%s'", quote(user))
@@ -47,7 +48,7 @@ func ended(b *bytes.Buffer, l *line, client string) {
 	if l.get("client") == "" {
 		client = "<unknown>"
 	}
-	fmt.Fprintf(b, "Client %s [%s] ", client, quote(l.get("address")))
+	fmt.Fprintf(b, "Client %s [%s] ", client, address(l))
 	switch cause := l.get("cause"); cause {
 	case "", "disconnected":
 		b.WriteString("disconnected.")
@@ -57,7 +58,7 @@ func ended(b *bytes.Buffer, l *line, client string) {
 		b.WriteString("disconnected: ")
 		b.WriteString(printable(cause))
 		if reason := l.get("reason"); reason != "" && reason != cause {
-			fmt.Fprintf(b, " (%s)", printable(reason))
+			fmt.Fprintf(b, " (%s)", unbracketed(reason))
 		}
 		b.WriteByte('.')
 	}
@@ -66,8 +67,17 @@ func ended(b *bytes.Buffer, l *line, client string) {
 func because(b *bytes.Buffer, rule string) {
 	if rule != "" {
 		b.WriteString(": ")
-		b.WriteString(printable(rule))
+		b.WriteString(unbracketed(rule))
 	}
+}
+
+// address is as Mosquitto prints it, HOST:PORT for IPv6 too. It is the socket's or a trusted proxy's word, not the client's.
+func address(l *line) string {
+	a := l.get("address")
+	if host, port, err := net.SplitHostPort(a); err == nil {
+		a = host + ":" + port
+	}
+	return printable(a)
 }
 
 // protocol gives Mosquitto's number of a protocol version.
@@ -126,8 +136,18 @@ func suspicious(r rune) bool {
 	return r == ' ' || r == '"' || r == '\'' || r == '\\' || r == '[' || r == utf8.RuneError || !strconv.IsPrint(r)
 }
 
-// printable escapes what would begin a new line or steer a terminal in a text that is a sentence, and the bracket, because a
-// text may repeat what a client sent.
+// unbracketed is printable for a text that may repeat what a client sent: it has no brackets but those around the number of a
+// statement of the specification.
+func unbracketed(s string) string {
+	const mark = "[MQTT-"
+	parts := strings.Split(printable(s), mark)
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(parts[i], "[", `\x5b`)
+	}
+	return strings.Join(parts, mark)
+}
+
+// printable escapes what would begin a new line or steer a terminal.
 func printable(s string) string {
 	if strings.IndexFunc(s, unprintable) < 0 {
 		return s
