@@ -166,6 +166,7 @@ type scratch struct {
 	message     message.Message
 	props       []byte
 	frame       []byte
+	topic       []byte // with the listener's mount point
 	codes       []mqtt.ReasonCode
 	_           [64]byte // loops write to theirs all the time: no two on one cache line
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
@@ -60,6 +61,9 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		return nil
 	}
 	c.setup = su
+	if c.sh.UsernameAsClientID && su.login.HasUsername {
+		su.login.ClientID = su.login.Username
+	}
 	c.id = &message.Identity{ClientID: su.login.ClientID, Username: su.login.Username}
 	c.quiet = p.Props.Has.Has(mqtt.PropRequestProblemInfo) && p.Props.RequestProblemInfo == 0
 	if bad := c.prepareWill(&p); bad != nil {
@@ -154,11 +158,13 @@ func (c *Conn) prepareWill(p *mqtt.Connect) *refusal {
 		return &refusal{mqtt.RetainNotSupported, "retained messages are not available [MQTT-3.2.2-13]"}
 	case c.sh.MaxPayload > 0 && len(wl.Payload) > c.sh.MaxPayload:
 		return &refusal{mqtt.PacketTooLarge, "the will's payload is larger than the limit"}
-	case reserved(string(wl.Topic)):
+	case len(c.sh.MountPoint)+len(wl.Topic) > math.MaxUint16:
+		return &refusal{mqtt.TopicNameInvalid, "the will's topic is too long for this listener"}
+	case reserved(c.sh.MountPoint + string(wl.Topic)):
 		return &refusal{mqtt.NotAuthorized, "a client may not have a will on this topic"}
 	}
 	m := &message.Message{
-		Topic: string(wl.Topic), Payload: slices.Clone(wl.Payload), QoS: wl.QoS, Retain: wl.Retain, From: c.id,
+		Topic: c.sh.MountPoint + string(wl.Topic), Payload: slices.Clone(wl.Payload), QoS: wl.QoS, Retain: wl.Retain, From: c.id,
 	}
 	if c.version == mqtt.V5 {
 		m.Props = message.AppendForwarded(nil, &wl.Props)
@@ -192,6 +198,9 @@ func (c *Conn) verdict(w *router.Worker, v Verdict) {
 
 func (c *Conn) setName(username string) {
 	c.id = &message.Identity{ClientID: c.id.ClientID, Username: username}
+	if c.sh.UsernameAsClientID {
+		c.id.ClientID = username
+	}
 	if c.setup.will != nil {
 		c.setup.will.M.From = c.id
 	}
@@ -200,6 +209,10 @@ func (c *Conn) setName(username string) {
 // authenticated claims the client id. Whoever holds it is evicted first; accept follows when it has gone.
 func (c *Conn) authenticated(w *router.Worker) {
 	c.setup.login.Password = nil
+	if c.sh.UsernameAsClientID && c.id.Username == "" {
+		c.refuse(w, &refusal{mqtt.NotAuthorized, "a user name is needed here: it becomes the client id"})
+		return
+	}
 	prev, full := c.sh.Router.Claim(c.id.ClientID, c)
 	if full {
 		c.refuse(w, &refusal{mqtt.ServerBusy, "the limit of clients is reached"})
@@ -297,7 +310,7 @@ func (c *Conn) welcome(w *router.Worker, present, resumed bool) {
 	connack, _ := c.connack(su, present) // as it was in accept, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,
-		TopicAliasMax: min(su.topicAliasMax, c.sh.MaxTopicAliasOut), Expiry: su.expiry, Connack: connack,
+		TopicAliasMax: min(su.topicAliasMax, c.sh.MaxTopicAliasOut), Expiry: su.expiry, Mount: c.sh.MountPoint, Connack: connack,
 	})
 	c.received = uint16(min(s.Figures().Received, 0xFFFF))
 	for _, r := range s.Replays() {

@@ -22,6 +22,11 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	if err := c.checkPublish(p); err != nil {
 		return err
 	}
+	if c.sh.MountPoint != "" {
+		if err := c.mountTopic(sc, p); err != nil {
+			return err
+		}
+	}
 	m := &sc.message
 	*m = message.Message{
 		Topic: message.BorrowString(p.Topic), Payload: p.Payload, From: c.id, QoS: p.QoS, Retain: p.Retain,

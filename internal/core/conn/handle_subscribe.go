@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"math"
 	"slices"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
@@ -32,7 +33,7 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 	var replays []*session.Replay
 	codes := sc.codes[:0]
 	for _, sub := range p.Subscriptions {
-		filter := string(sub.Filter)
+		filter := c.mounted(string(sub.Filter))
 		code, existed, opts := c.subscribe(w, filter, sub.Options, subID, batch)
 		codes = append(codes, code)
 		_, _, shared := topic.ParseShare(filter)
@@ -63,6 +64,10 @@ func (c *Conn) subscribe(w *router.Worker, filter string, opts mqtt.SubOptions, 
 	_, bare, shared := topic.ParseShare(filter)
 	if !shared {
 		bare = filter
+	}
+	if len(filter) > math.MaxUint16 {
+		c.sh.subscribeRefused(c, filter, "the filter is too long for this listener")
+		return c.subackError(mqtt.TopicFilterInvalid), false, opts
 	}
 	if d := c.sh.Router.MaySubscribe(c.id, bare); !d.Allowed {
 		c.sh.subscribeRefused(c, filter, d.Rule)
@@ -108,7 +113,7 @@ func (c *Conn) handleUnsubscribe(w *router.Worker, f mqtt.Frame) error {
 	codes := sc.codes[:0]
 	for _, filter := range p.Filters {
 		code := mqtt.Success
-		if !w.Unsubscribe(c.s, string(filter), batch) {
+		if !w.Unsubscribe(c.s, c.mounted(string(filter)), batch) {
 			code = mqtt.NoSubscriptionExisted
 		}
 		c.sh.unsubscribed(c, string(filter))

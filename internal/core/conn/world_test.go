@@ -39,6 +39,7 @@ type settings struct {
 	maxClients int
 	matchCache int
 	loops      int
+	store      session.Store // nil: a heldStore
 }
 
 func defaults() settings {
@@ -54,9 +55,12 @@ func newWorld(t testing.TB, s *settings) *world {
 	for range s.loops {
 		w.loops = append(w.loops, &loop{wake: make(chan struct{}, 1)})
 	}
-	var err error
+	store, err := s.store, error(nil)
+	if store == nil {
+		store = w.store
+	}
 	w.router, err = router.New(router.Options{
-		Limits: &s.limits, Store: w.store, Authorizer: s.authorizer, Loops: s.loops, Post: w.post,
+		Limits: &s.limits, Store: store, Authorizer: s.authorizer, Loops: s.loops, Post: w.post,
 		MatchCache: s.matchCache, MaxClients: s.maxClients,
 	}, w.now)
 	if err != nil {

@@ -14,12 +14,13 @@ type Shape struct {
 	SubIDs    []uint32 // subscription identifiers, MQTT 5 §3.3.2.3.8
 	Alias     uint16   // topic alias, 0: none
 	NoTopic   bool     // the alias stands for the topic
+	Mount     int      // bytes at the topic's front that the receiver does not see
 }
 
 // AppendHead encodes a PUBLISH up to, not including, its payload. pidAt is where in the appended bytes the packet id
 // belongs, or -1 for QoS 0; the id itself is left zero for the caller to patch.
 func AppendHead(dst []byte, m *Message, s Shape) (head []byte, pidAt int) {
-	topic := m.Topic
+	topic := m.Topic[s.Mount:]
 	if s.NoTopic {
 		topic = ""
 	}
@@ -92,7 +93,7 @@ func (s *Shape) appendProperties(dst []byte, m *Message, n int) []byte {
 func (s *Shape) Size(m *Message) int {
 	rest := 2 + len(m.Payload)
 	if !s.NoTopic {
-		rest += len(m.Topic)
+		rest += len(m.Topic) - s.Mount
 	}
 	if s.QoS > 0 {
 		rest += 2

@@ -64,6 +64,9 @@ func (s *Session) DeliverRetained(t *Turn, p *Publication, g *Grant) Outcome {
 	if s.ended {
 		return Ended
 	}
+	if s.aliases.hide(p.M.Topic) {
+		return Unavailable
+	}
 	if s.conn != nil && min(p.M.QoS, g.QoS) == 0 && !s.limits.Current().UpgradeQoS {
 		// The replay waits for the outbox (Backlogged), so that what it has taken from the store meanwhile is not dropped.
 		t.Work++
@@ -92,6 +95,9 @@ func (s *Session) DeliverShared(t *Turn, p *Publication, g *Grant, group Group) 
 
 func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group Group) Outcome {
 	t.Work++
+	if s.aliases.hide(p.M.Topic) {
+		return Unavailable
+	}
 	qos := min(p.M.QoS, g.QoS)
 	limits := s.limits.Current()
 	if limits.UpgradeQoS {
@@ -143,7 +149,7 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, e entry) Outcome {
 		}
 	}
 	if live && !gated {
-		shape := message.Shape{V5: s.v5, QoS: e.qos, SubIDs: e.subIDs}
+		shape := message.Shape{V5: s.v5, QoS: e.qos, SubIDs: e.subIDs, Mount: s.aliases.front()}
 		if uint32(shape.Size(p.M)) > s.maxPacket {
 			return s.dropOne(t, DropTooLarge)
 		}
@@ -245,7 +251,7 @@ func (s *Session) windowOpen() bool {
 // transmit appends the frame to the connection's outbox.
 func (s *Session) transmit(t *Turn, p *Publication, subIDs []uint32, qos byte, retain bool, id uint16) Outcome {
 	if s.aliases != nil || len(subIDs) > 0 {
-		shape := message.Shape{V5: s.v5, QoS: qos, Retain: retain, SubIDs: subIDs}
+		shape := message.Shape{V5: s.v5, QoS: qos, Retain: retain, SubIDs: subIDs, Mount: s.aliases.front()}
 		if p.M.Expires != 0 {
 			shape.Remaining = p.M.Remaining(t.Now)
 		}
@@ -375,7 +381,11 @@ func (s *Session) pumpPublish(t *Turn, e *entry) {
 	i := o.next
 	o.advance()
 	started := e.state == stateSent
-	shape := message.Shape{V5: s.v5, QoS: e.qos, Dup: started, Retain: e.retain}
+	if s.aliases.hide(e.m.Topic) {
+		s.giveUp(t, i, DropNotAllowed)
+		return
+	}
+	shape := message.Shape{V5: s.v5, QoS: e.qos, Dup: started, Retain: e.retain, Mount: s.aliases.front()}
 	if s.v5 {
 		shape.SubIDs = e.subIDs
 	}

@@ -278,10 +278,38 @@ func (s *Session) takeShared(group Group) (out []Shared) {
 	return out
 }
 
-// aliases are the topic aliases that the broker has set towards one client, first come, first served.
+// aliases are what topics look like to one client: the topic aliases that the broker has set towards it, first come, first
+// served, and the mount point of its listener. nil: as they are.
 type aliases struct {
-	max uint16
-	ids map[string]uint16
+	mount string
+	max   uint16
+	ids   map[string]uint16
+}
+
+// mounted adds a mount point.
+func (a *aliases) mounted(mount string) *aliases {
+	if mount == "" {
+		return a
+	}
+	if a == nil {
+		a = new(aliases)
+	}
+	a.mount = mount
+	return a
+}
+
+// front is how much of a topic the client does not see.
+func (a *aliases) front() int {
+	if a == nil {
+		return 0
+	}
+	return len(a.mount)
+}
+
+// hide reports whether a topic is outside the client's mount point, or is the mount point itself, of which nothing would be
+// left. A session may hold subscriptions and messages from a connection to another listener.
+func (a *aliases) hide(topic string) bool {
+	return a != nil && a.mount != "" && (len(topic) <= len(a.mount) || !strings.HasPrefix(topic, a.mount))
 }
 
 // aliasWorthwhile is the topic length from which an alias saves bytes: the property itself takes three.

@@ -145,7 +145,7 @@ type Session struct {
 	subEpoch atomic.Uint32 // rises with each change of subscriptions, before its acknowledgement leaves, and with the connection's end
 	fast     atomic.Pointer[fastLane]
 	conn     Conn                // nil: offline
-	aliases  *aliases            // topic aliases towards the client; nil: none wanted
+	aliases  *aliases            // topic aliases towards the client, and its mount point; nil: none wanted
 	out      *outgoing           // nil: no QoS 1 or 2 message yet
 	received map[uint16]incoming // QoS 2 that waits for PUBREL
 	expiry   uint32
@@ -185,6 +185,7 @@ type Link struct {
 	ReceiveMaximum uint16 // client's; 0: not given
 	TopicAliasMax  uint16 // client's
 	Expiry         uint32 // session expiry interval, seconds
+	Mount          string // listener's mount point: only topics that begin with it are the client's, and it does not see it
 	Connack        []byte // goes first [MQTT-3.2.0-1]: other loops may deliver as soon as there is a connection
 }
 
@@ -214,6 +215,7 @@ func (s *Session) Attach(t *Turn, l Link) (epoch uint32) {
 	if n := min(l.TopicAliasMax, limits.MaxTopicAlias); n > 0 && l.V5 {
 		s.aliases = &aliases{max: n}
 	}
+	s.aliases = s.aliases.mounted(l.Mount)
 	if s.out != nil {
 		s.out.rewind()
 	}
