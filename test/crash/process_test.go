@@ -179,6 +179,9 @@ func nightjar(t testing.TB, dir, sync string) *process {
 
 // binary builds cmd/nightjar once.
 var binary = sync.OnceValues(func() (string, error) {
+	if *program != "" {
+		return *program, nil
+	}
 	dir, err := os.MkdirTemp("", "crash-nightjar-")
 	if err != nil {
 		return "", err
@@ -227,7 +230,7 @@ func mosquitto(t testing.TB, dir string) *process {
 		}
 		lines := []string{
 			"listener " + port + " 127.0.0.1", "allow_anonymous true", "log_dest stderr", "log_type error", "log_type warning", "log_type notice", "log_type information", "connection_messages false",
-			"persistence true", "persistence_location " + dir + "/", "autosave_on_changes true", "autosave_interval 1",
+			"persistence true", "persistence_location " + dir + "/", "autosave_interval 0",
 			"max_queued_messages 0", "max_queued_bytes 0",
 		}
 		if os.Geteuid() == 0 {

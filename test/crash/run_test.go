@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	long = flag.Bool("crash.long", false, "300 kills and 1,000 power cuts instead of a few")
-	seed = flag.Uint64("crash.seed", 0, "begin with this seed; 0: another one each time")
+	long    = flag.Bool("crash.long", false, "300 kills and 1,000 power cuts instead of a few")
+	program = flag.String("crash.program", "", "test this nightjar instead of building one")
+	seed    = flag.Uint64("crash.seed", 0, "begin with this seed; 0: another one each time")
 )
 
 // newSeed returns the seed of a test, and says how to use it again. What goroutines and disks do is not in it.

@@ -98,8 +98,8 @@ func Missing(h *History) (needs []Need) {
 	c := newChecker(h)
 	for _, r := range c.receivers() {
 		for st, log := range h.Streams {
-			c.promised(r, log, func(i int, _ member) {
-				if got := r.got[int32(st)]; got == nil || got[i].copies == 0 {
+			c.promised(r, log, func(i int, _ member, firm bool) {
+				if got := r.got[int32(st)]; firm && (got == nil || got[i].copies == 0) {
 					n := r.need
 					n.Stream, n.Seq = int32(st), uint32(i+1)
 					needs = append(needs, n)
@@ -230,9 +230,10 @@ func earliest(a, b Stamp) Stamp {
 	return a
 }
 
-// promised calls fn for each message that the receiver must get: its SUBACK was seen before the publish began, and until the
-// publish was done no UNSUBSCRIBE was sent. A shared group needs one member for which that holds.
-func (c *checker) promised(r *receiver, log *Log, fn func(i int, by member)) {
+// promised calls fn for each message that was routed to the receiver: its SUBACK was seen before the publish began, and until
+// the publish was done no UNSUBSCRIBE was sent. A shared group needs one member for which that holds. firm: the receiver must
+// get it, because the subscription still stands; what waits at an UNSUBSCRIBE need not be sent [MQTT-3.10.4-3].
+func (c *checker) promised(r *receiver, log *Log, fn func(i int, by member, firm bool)) {
 	var by []member
 	for _, m := range r.subs {
 		if m.acked() != 0 && topic.Match(m.Filter, log.Topic) {
@@ -249,7 +250,7 @@ func (c *checker) promised(r *receiver, log *Log, fn func(i int, by member)) {
 		}
 		for _, sub := range by {
 			if sub.acked() < m.Begun && (sub.end == 0 || m.Will == nil && m.Done < sub.end) {
-				fn(i, sub)
+				fn(i, sub, sub.end == 0)
 				break
 			}
 		}
@@ -271,9 +272,12 @@ func (c *checker) deliveries(r *receiver) {
 	for st, log := range c.h.Streams {
 		got := r.got[int32(st)]
 		last, lastSeq := Stamp(0), 0
-		c.promised(r, log, func(i int, by member) {
+		c.promised(r, log, func(i int, by member, firm bool) {
 			m := &log.Messages[i]
 			if got == nil || got[i].copies == 0 {
+				if !firm {
+					return
+				}
 				kind := Lost
 				if m.Will != nil {
 					kind = WillLost

@@ -142,7 +142,22 @@ var cases = []struct {
 		sub.UnsubSent = s.Tick()
 		s.done(st, seq)
 	}},
-	{"unsubscribed after it was done", []Kind{Lost}, func(s *story) {
+	{"not delivered before a new start", nil, func(s *story) {
+		a := s.connect("a", false, false)
+		s.subscribe(a, "t/#", 2)
+		s.publish("t/1", 1)
+		s.connect("a", true, false)
+	}},
+	{"out of order, though unsubscribed meanwhile", []Kind{Disorder}, func(s *story) {
+		a := s.connect("a", false, false)
+		sub := s.subscribe(a, "t/#", 2)
+		st, one := s.publish("t/1", 1)
+		_, two := s.publish("t/1", 1)
+		s.deliver(a, st, two, 1)
+		sub.UnsubSent = s.Tick()
+		s.deliver(a, st, one, 1)
+	}},
+	{"unsubscribed after it was done", nil, func(s *story) {
 		a := s.connect("a", false, false)
 		sub := s.subscribe(a, "t/#", 2)
 		s.publish("t/1", 1)
