@@ -8,6 +8,7 @@ import (
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
+	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
 // Stats are figures of the broker at one moment. Counters count from its start.
@@ -15,6 +16,8 @@ type Stats struct {
 	Uptime time.Duration
 
 	Connections     int // open sockets
+	Accepted        int64
+	Connects        int64 // CONNECT packets received
 	Clients         int // sessions with a connection
 	ClientsMaximum  int // the most there were at a time
 	Sessions        int // sessions, connected and absent
@@ -24,6 +27,7 @@ type Stats struct {
 	SharedSubscriptions int
 	Retained            int
 	RetainedBytes       int64
+	Queued              int // messages in memory that wait for clients or their acknowledgements, each counted once
 	QueuedBytes         int64
 
 	MessagesReceived, MessagesSent         int64 // packets of any type
@@ -39,9 +43,9 @@ type Stats struct {
 func (b *Broker) Stats() Stats {
 	f, n := b.router.Figures(), b.router.Stats()
 	s := Stats{
-		Uptime: time.Since(b.started), Connections: int(b.shared.Open()), Clients: f.Connected, ClientsMaximum: f.MaxConnected,
+		Uptime: time.Since(b.started), Connections: int(b.shared.Open()), Accepted: b.shared.Accepted(), Connects: b.shared.Connects(), Clients: f.Connected, ClientsMaximum: f.MaxConnected,
 		Sessions: f.Sessions, SessionsExpired: f.Expired, Subscriptions: f.Subscriptions, SharedSubscriptions: f.SharedSubscriptions,
-		Retained: f.Retained, RetainedBytes: f.RetainedBytes, QueuedBytes: f.QueuedBytes,
+		Retained: f.Retained, RetainedBytes: f.RetainedBytes, QueuedBytes: f.QueuedBytes, Queued: f.Queued,
 		MessagesReceived: n.Get(session.MessagesReceived), MessagesSent: n.Get(session.MessagesSent),
 		BytesReceived: n.Get(session.BytesReceived), BytesSent: n.Get(session.BytesSent),
 		PublishReceived: n.Get(session.PublishReceived), PublishSent: n.Get(session.PublishSent),
@@ -55,6 +59,23 @@ func (b *Broker) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Backlog is how many packets and bytes wait for the sockets of all clients. Packets are counted by the average size of those
+// that each client was sent. It looks at every connection.
+func (b *Broker) Backlog() (packets, bytes int64) {
+	b.engine.Each(func(c netloop.Conn) bool {
+		n := int64(c.Out().Bytes())
+		if n == 0 {
+			return true
+		}
+		bytes += n
+		if frames, total := c.Out().Totals(); total > 0 {
+			packets += max(1, (n*frames+total/2)/total)
+		}
+		return true
+	})
+	return packets, bytes
 }
 
 // drops turns losses into log lines: one per client and ten seconds, however many messages it loses.

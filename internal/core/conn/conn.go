@@ -290,6 +290,7 @@ func (c *Conn) send(w *router.Worker, frame []byte) {
 func (c *Conn) handle(w *router.Worker, f mqtt.Frame) error {
 	switch c.state {
 	case stateNew:
+		c.sh.common.connects.Add(1)
 		return c.handleConnect(w, f)
 	case stateAuth:
 		if f.Type != mqtt.AUTH && f.Type != mqtt.DISCONNECT {

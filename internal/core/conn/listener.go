@@ -16,6 +16,8 @@ type common struct {
 	open           atomic.Int64
 	bound          atomic.Int64
 	maxConnections atomic.Int64
+	accepted       atomic.Int64 // connections, since the start
+	connects       atomic.Int64 // CONNECT packets
 	paused         pausedConns
 	hooks          atomic.Pointer[hooks]
 	closing        atomic.Bool // the broker shuts down: nobody is accepted any more
@@ -48,6 +50,12 @@ func (sh *Shared) With(c Config) *Shared {
 	return &out
 }
 
+// Accepted is how many connections there have been.
+func (sh *Shared) Accepted() int64 { return sh.common.accepted.Load() }
+
+// Connects is how many CONNECT packets there have been, those that were refused included.
+func (sh *Shared) Connects() int64 { return sh.common.connects.Load() }
+
 // Name is the listener's.
 func (sh *Shared) Name() string { return sh.listener.name }
 
@@ -62,6 +70,7 @@ func (sh *Shared) SetMaxConnections(n int) { sh.common.maxConnections.Store(int6
 
 // count adds a new connection to all that count them. An error says which bound it exceeds.
 func (sh *Shared) count() error {
+	sh.common.accepted.Add(1)
 	all, own, opening := sh.common.open.Add(1), sh.listener.open.Add(1), sh.common.opening.Add(1)
 	most := sh.common.maxConnections.Load()
 	switch {

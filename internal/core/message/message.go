@@ -64,20 +64,20 @@ func (m *Message) Own() *Message {
 }
 
 // Hold notes one more queue that refers to the message and returns what that adds to the memory in use, in bytes: a
-// message costs its size once, however many queues share it, and each of them a reference.
-func (m *Message) Hold() int64 {
+// message costs its size once, however many queues share it, and each of them a reference. first: no queue did before.
+func (m *Message) Hold() (n int64, first bool) {
 	if atomic.AddInt32(&m.holds, 1) == 1 {
-		return int64(m.Size()) + referenceSize
+		return int64(m.Size()) + referenceSize, true
 	}
-	return referenceSize
+	return referenceSize, false
 }
 
-// Unhold takes a Hold back and returns what that frees.
-func (m *Message) Unhold() int64 {
+// Unhold takes a Hold back and returns what that frees. last: no queue refers to the message any more.
+func (m *Message) Unhold() (n int64, last bool) {
 	if atomic.AddInt32(&m.holds, -1) == 0 {
-		return int64(m.Size()) + referenceSize
+		return int64(m.Size()) + referenceSize, true
 	}
-	return referenceSize
+	return referenceSize, false
 }
 
 // referenceSize is the cost of a place in a queue, in bytes.

@@ -245,7 +245,7 @@ func (g *Group) store(w *Worker, p *session.Publication, sh *session.Shared) {
 }
 
 func (g *Group) push(w *Worker, sh session.Shared) {
-	w.r.o.Limits.Queued.Add(sh.M.Hold())
+	w.r.o.Limits.Hold(sh.M)
 	g.queue = append(g.queue, sh)
 	g.all.backlog.Add(1)
 }
@@ -327,7 +327,7 @@ func (g *Group) pop(w *Worker) {
 }
 
 func (g *Group) uncount(w *Worker, sh session.Shared) {
-	w.r.o.Limits.Queued.Add(-sh.M.Unhold())
+	w.r.o.Limits.Unhold(sh.M)
 	g.all.backlog.Add(-1)
 }
 

@@ -141,7 +141,7 @@ func (r *Router) Limits() *session.Limits { return r.o.Limits }
 type Figures struct {
 	Sessions, Connected, MaxConnected, Expired int
 	Subscriptions, SharedSubscriptions         int
-	Retained                                   int
+	Retained, Queued                           int // messages
 	RetainedBytes, QueuedBytes                 int64
 }
 
@@ -151,7 +151,7 @@ func (r *Router) Figures() Figures {
 		Sessions: int(r.sessions.count.Load()), Connected: int(r.sessions.connected.Load()),
 		MaxConnected: int(r.sessions.maxConnected.Load()), Expired: int(r.offline.expired.Load()),
 		Subscriptions: r.subs.Len() + int(r.groups.members.Load()), SharedSubscriptions: int(r.groups.members.Load()),
-		Retained: r.retained.Len(), RetainedBytes: r.retained.Bytes(), QueuedBytes: r.o.Limits.Queued.Load(),
+		Retained: r.retained.Len(), RetainedBytes: r.retained.Bytes(), QueuedBytes: r.o.Limits.Queued.Load(), Queued: int(r.o.Limits.Kept.Load()),
 	}
 }
 

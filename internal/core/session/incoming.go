@@ -116,13 +116,13 @@ func (s *Session) ReleaseStored(packetID uint16, err error) {
 
 func (s *Session) hold(m *message.Message) {
 	if m != nil {
-		s.limits.Queued.Add(m.Hold())
+		s.limits.Hold(m)
 	}
 }
 
 func (s *Session) unhold(m *message.Message) {
 	if m != nil {
-		s.limits.Queued.Add(-m.Unhold())
+		s.limits.Unhold(m)
 	}
 }
 

@@ -165,14 +165,14 @@ func (o *outgoing) compact() {
 // keep charges the message of an entry to the budgets; forget takes it back.
 func (o *outgoing) keep(m *message.Message, l *Limits) *message.Message {
 	o.bytes += int64(m.Size())
-	l.Queued.Add(m.Hold())
+	l.Hold(m)
 	return m
 }
 
 func (o *outgoing) forget(e *entry, l *Limits) {
 	if e.m != nil {
 		o.bytes -= int64(e.m.Size())
-		l.Queued.Add(-e.m.Unhold())
+		l.Unhold(e.m)
 		e.m = nil
 	}
 }

@@ -79,6 +79,7 @@ type Limits struct {
 	Paged          bool           // the store gives queues back, so that they need not lie in memory
 	Outboxes       *outbox.Budget // what all outboxes hold
 	Queued         atomic.Int64   // what all queues hold
+	Kept           atomic.Int64   // how many messages that are, each counted once
 	changed        atomic.Pointer[Limits]
 }
 
@@ -92,6 +93,24 @@ func (l *Limits) Current() *Limits {
 		return c
 	}
 	return l
+}
+
+// Hold counts a message that one more queue refers to.
+func (l *Limits) Hold(m *message.Message) {
+	n, first := m.Hold()
+	l.Queued.Add(n)
+	if first {
+		l.Kept.Add(1)
+	}
+}
+
+// Unhold takes a Hold back.
+func (l *Limits) Unhold(m *message.Message) {
+	n, last := m.Unhold()
+	l.Queued.Add(-n)
+	if last {
+		l.Kept.Add(-1)
+	}
 }
 
 // FarOverMemory reports whether they exceed it by a quarter.
