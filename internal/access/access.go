@@ -1,21 +1,36 @@
 // Package access decides who may connect and what they may do, and says why not. It puts together what its sub-packages
 // bring: password files, tokens, a web service, access control lists, and the throttle against guessing.
+//
+// The files: options.go; load.go makes a state of Options and files, which a reload replaces as a whole; login.go decides who
+// may connect, on the goroutines of pool.go where that takes time; this one decides what they may do; change.go says whom a
+// reload shuts out.
 package access
 
 import (
-	"errors"
 	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
-	"github.com/nightjar-mqtt/nightjar/mqtt"
+	"github.com/nightjar-mqtt/nightjar/internal/access/acl"
+	"github.com/nightjar-mqtt/nightjar/internal/access/httphook"
+	"github.com/nightjar-mqtt/nightjar/internal/access/throttle"
 )
 
 // Access is a broker's Authenticator and Authorizer.
 type Access struct {
 	log        *slog.Logger
-	options    atomic.Pointer[Options]
+	state      atomic.Pointer[state]
+	throttle   atomic.Pointer[throttle.Throttle]
 	generation atomic.Uint64
+	rising     atomic.Bool // the generation is about to rise
+	reloading  sync.Mutex
+	grants     *grants
+	hashers    pool // compute
+	askers     pool // wait for web servers
 }
 
 var (
@@ -25,56 +40,219 @@ var (
 
 // New reads all files that o names. An error names each of them that cannot be used.
 func New(o Options, log *slog.Logger) (*Access, error) {
-	a := &Access{log: log}
+	a := &Access{log: log, grants: newGrants()}
 	if _, err := a.Reload(o); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// Close ends its goroutines. Logins that wait are refused.
-func (a *Access) Close() {}
+// Close ends its goroutines and returns when they have. Logins that wait are refused, and so are those that come.
+func (a *Access) Close() {
+	a.hashers.close()
+	a.askers.close()
+	a.grants.close()
+	for _, s := range a.state.Load().sites {
+		s.close()
+	}
+}
 
 // Reload reads everything again: all of it is taken, or nothing and the error says why.
 func (a *Access) Reload(o Options) (*Change, error) {
-	if o.PasswordFile != "" || o.ACLFile != "" || len(o.Listeners) > 0 {
-		return nil, errors.New("access: files are not read yet")
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	old := a.state.Load()
+	o = o.complete()
+	st, err := load(o, a.log, old)
+	if err != nil {
+		return nil, err
 	}
-	a.options.Store(&o)
+	workers, queue := 0, 0
+	for _, s := range st.sites {
+		if s.hook != nil {
+			n, m := s.hook.Bounds()
+			workers, queue = workers+n, queue+m
+		}
+		if s.jwt != nil && s.jwt.Remote() {
+			d := httphook.Options{}.Complete()
+			workers, queue = workers+d.Concurrent, queue+d.Waiting
+		}
+	}
+	a.hashers.resize(o.Hashers, o.HashQueue)
+	a.askers.resize(workers, queue)
+	if old == nil || old.o.Throttle != o.Throttle {
+		a.throttle.Store(throttle.New(o.Throttle))
+	}
+	a.state.Store(st)
 	a.generation.Add(1)
-	return &Change{}, nil
-}
-
-// Change is what a Reload did.
-type Change struct{}
-
-// Revoked reports whether a client that is connected could not log in as it did: its user is gone or has another password,
-// or anonymous clients are no longer allowed. Its connection is to be ended.
-func (c *Change) Revoked(who *broker.Identity) bool { return false }
-
-// Authenticate decides who may connect.
-func (a *Access) Authenticate(_ *broker.Login, done func(broker.Verdict)) {
-	if o := a.options.Load(); !o.AllowAnonymous {
-		done(broker.Verdict{Code: mqtt.NotAuthorized, Reason: "anonymous clients are not allowed here"})
-		return
+	if old != nil {
+		for _, s := range old.sites {
+			s.close()
+		}
 	}
-	done(broker.Verdict{})
+	return &Change{old: old, now: st, grants: a.grants}, nil
 }
 
-// MayPublish decides on a PUBLISH or a will.
-func (a *Access) MayPublish(_ *broker.Identity, _ string, _ byte, _ bool) broker.Decision {
-	return broker.Decision{Allowed: true}
-}
-
-// MaySubscribe decides on a filter of a SUBSCRIBE.
-func (a *Access) MaySubscribe(_ *broker.Identity, _ string) broker.Decision {
-	return broker.Decision{Allowed: true}
-}
-
-// MayReceive decides whether a client gets the messages of a topic.
-func (a *Access) MayReceive(_ *broker.Identity, _ string) broker.Decision {
-	return broker.Decision{Allowed: true}
+// complete fills in the defaults.
+func (o Options) complete() Options {
+	if o.Hashers <= 0 {
+		o.Hashers = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if o.HashQueue <= 0 {
+		o.HashQueue = 1024
+	}
+	if o.RememberLogins == 0 {
+		o.RememberLogins = 10000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
 }
 
 // Generation rises when decisions change.
 func (a *Access) Generation() uint64 { return a.generation.Load() }
+
+// raiseSoon lets the generation rise within a second: tokens that run out one by one must not empty the broker's caches
+// again and again.
+func (a *Access) raiseSoon() {
+	if a.rising.CompareAndSwap(false, true) {
+		time.AfterFunc(time.Second, func() {
+			a.rising.Store(false)
+			a.generation.Add(1)
+		})
+	}
+}
+
+var allowed = broker.Decision{Allowed: true}
+
+// What is said when no line of a file decides.
+const (
+	tokenExpired   = "the token has expired"
+	notInPublish   = "no topic filter matched in the list of what the client may publish"
+	notInSubscribe = "no topic filter matched in the list of what the client may subscribe to"
+)
+
+// MayPublish decides on a PUBLISH or a will.
+func (a *Access) MayPublish(who *broker.Identity, topic string, qos byte, retain bool) broker.Decision {
+	st := a.state.Load()
+	if st.open || who == nil {
+		return allowed
+	}
+	client := acl.Client{Username: who.Username, ClientID: who.ClientID}
+	if !st.known {
+		return decision(st.others.publish(&client, nil, topic, qos, retain))
+	}
+	g := a.grants.get(who)
+	if g == nil {
+		for _, s := range st.sites {
+			if d := s.publish(&client, nil, topic, qos, retain); !d.Allowed {
+				return decision(d)
+			}
+		}
+		return allowed
+	}
+	client.Address, client.Listener = g.address, g.listener
+	return decision(st.site(g.listener).publish(&client, g, topic, qos, retain))
+}
+
+// MayReceive decides whether a client gets the messages of a topic.
+func (a *Access) MayReceive(who *broker.Identity, topic string) broker.Decision {
+	st := a.state.Load()
+	if st.open || who == nil {
+		return allowed
+	}
+	client := acl.Client{Username: who.Username, ClientID: who.ClientID}
+	if !st.known {
+		return decision(st.others.receive(&client, nil, topic))
+	}
+	g := a.grants.get(who)
+	if g == nil {
+		for _, s := range st.sites {
+			if d := s.receive(&client, nil, topic); !d.Allowed {
+				return decision(d)
+			}
+		}
+		return allowed
+	}
+	client.Address, client.Listener = g.address, g.listener
+	return decision(st.site(g.listener).receive(&client, g, topic))
+}
+
+// MaySubscribe decides on a filter of a SUBSCRIBE: as in Mosquitto it is granted, and MayReceive decides message by message.
+// Only a list of the client's own, from its token or the HTTP hook, is also a list of what it may subscribe to.
+func (a *Access) MaySubscribe(who *broker.Identity, filter string) broker.Decision {
+	st := a.state.Load()
+	if st.open || !st.known || who == nil {
+		return allowed
+	}
+	g := a.grants.get(who)
+	switch {
+	case g == nil:
+		return allowed
+	case g.expired.Load():
+		return broker.Decision{Rule: tokenExpired}
+	case g.subscribe == nil:
+		return allowed
+	}
+	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.listener}
+	if !g.subscribe.Covers(&client, filter) {
+		return broker.Decision{Rule: notInSubscribe}
+	}
+	return allowed
+}
+
+func decision(d acl.Decision) broker.Decision {
+	return broker.Decision{Allowed: d.Allowed, Rule: d.Rule}
+}
+
+// publish: what the file denies is denied; else the client's own list decides if it has one, else the file.
+func (s *site) publish(who *acl.Client, g *grant, topic string, qos byte, retain bool) acl.Decision {
+	switch {
+	case g != nil && g.expired.Load():
+		return acl.Decision{Rule: tokenExpired}
+	case g != nil && g.publish != nil:
+		if s.acl != nil {
+			if rule, denied := s.acl.Denies(who, true, topic, qos, retain); denied {
+				return acl.Decision{Rule: rule}
+			}
+		}
+		if !g.publish.Match(who, topic) {
+			return acl.Decision{Rule: notInPublish}
+		}
+		return acl.Decision{Allowed: true}
+	case s.acl != nil:
+		return s.acl.Publish(who, topic, qos, retain)
+	}
+	return acl.Decision{Allowed: true}
+}
+
+// receive is as publish.
+func (s *site) receive(who *acl.Client, g *grant, topic string) acl.Decision {
+	switch {
+	case g != nil && g.expired.Load():
+		return acl.Decision{Rule: tokenExpired}
+	case g != nil && g.subscribe != nil:
+		if s.acl != nil {
+			if rule, denied := s.acl.Denies(who, false, topic, 0, false); denied {
+				return acl.Decision{Rule: rule}
+			}
+		}
+		if !g.subscribe.Match(who, topic) {
+			return acl.Decision{Rule: notInSubscribe}
+		}
+		return acl.Decision{Allowed: true}
+	case s.acl != nil:
+		return s.acl.Receive(who, topic)
+	}
+	return acl.Decision{Allowed: true}
+}
+
+// addressOf reads the address of a login, without the port; the zero Addr if it has none, as over a unix socket.
+func addressOf(s string) netip.Addr {
+	if p, err := netip.ParseAddrPort(s); err == nil {
+		return p.Addr().Unmap().WithZone("")
+	}
+	a, _ := netip.ParseAddr(s) // the zero Addr else
+	return a.Unmap().WithZone("")
+}

@@ -63,7 +63,7 @@ var table = []rule{
 	{pkg: "internal/access/password", modules: []string{crypto}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/acl", imports: []string{"mqtt/topic"}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/jwt", imports: []string{"mqtt/topic"}, modules: []string{jwt}},
-	{pkg: "internal/access/httphook"},
+	{pkg: "internal/access/httphook", imports: []string{"mqtt/topic"}},
 	{pkg: "internal/access/throttle", pure: true},
 	{pkg: "internal/access/ratelimit", pure: true},
 	// The load generator is on the broker's event loops, because it must be cheaper than any broker.

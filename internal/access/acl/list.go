@@ -199,3 +199,25 @@ func (l *List) byPattern(q *query) Decision {
 	}
 	return Decision{false, l.none}
 }
+
+// Denies tells whether a rule denies what is asked for in so many words, and which. Where other than the file allows, this
+// is what the file has to say.
+func (l *List) Denies(who *Client, publish bool, topic string, qos byte, retain bool) (rule string, denied bool) {
+	q := query{who: who, topic: topic, access: read, deny: true}
+	if publish {
+		q.access, q.qos, q.retain = write, min(qos, 2), retain
+	}
+	sets := []*set{&l.patterns, l.clients[who.ClientID]}
+	if who.Username == "" {
+		sets[1], sets = &l.anonymous, append(sets, sets[1])
+	}
+	for _, s := range append(sets, l.users[who.Username]...) {
+		if s == nil {
+			continue
+		}
+		if r := s.deny.find(&q); r != nil {
+			return r.text, true
+		}
+	}
+	return "", false
+}

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
 )
 
 // Request is what the service is told, as JSON.
@@ -69,7 +71,7 @@ type Hook struct {
 
 // New checks the options. It does not ask yet. now nil: time.Now.
 func New(o Options, now func() time.Time) (*Hook, error) {
-	o = o.complete()
+	o = o.Complete()
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("HTTP hook: %q is no http:// or https:// URL", o.URL)
@@ -106,6 +108,9 @@ func New(o Options, now func() time.Time) (*Hook, error) {
 	h.cache.init(o.CacheEntries)
 	return h, nil
 }
+
+// Bounds are how many requests may be under way, and how many logins may wait for one.
+func (h *Hook) Bounds() (concurrent, waiting int) { return h.o.Concurrent, h.o.Waiting }
 
 // Close gives the connections back.
 func (h *Hook) Close() { h.client.CloseIdleConnections() }
@@ -181,7 +186,33 @@ func (h *Hook) ask(ctx context.Context, r *Request) (*Answer, error) {
 	if a.Result != "allow" && a.Result != "deny" {
 		return nil, errors.New(`its answer has no "result" that is "allow" or "deny"`)
 	}
+	if err := a.valid(); err != nil {
+		return nil, err
+	}
 	return &a, nil
+}
+
+// maxFilters bounds what an answer can make the broker keep.
+const maxFilters = 1000
+
+func (a *Answer) valid() error {
+	if len(a.Username) > 65535 || topic.ValidCharacters([]byte(a.Username)) != nil {
+		return errors.New("the user name in its answer is too long or has characters that MQTT does not allow")
+	}
+	for _, list := range []*[]string{a.Publish, a.Subscribe} {
+		if list == nil {
+			continue
+		}
+		if len(*list) > maxFilters {
+			return fmt.Errorf("its answer has more than %d topic filters", maxFilters)
+		}
+		for _, f := range *list {
+			if topic.ValidFilter([]byte(f)) != nil {
+				return fmt.Errorf("its answer has %q for a topic filter", f)
+			}
+		}
+	}
+	return nil
 }
 
 // cache holds answers by a keyed digest of the question, so that it holds no password.

@@ -58,6 +58,8 @@ func TestAnswers(t *testing.T) {
 		"ALLOW":           {say(200, `{"result":"ALLOW"}`), ""},
 		"no JSON":         {say(200, `allow`), ""},
 		"two answers":     {say(200, `{"result":"allow"}{"result":"deny"}`), ""},
+		"bad filter":      {say(200, `{"result":"allow","publish":["a/#/b"]}`), ""},
+		"bad name":        {say(200, `{"result":"allow","username":"a\u0000"}`), ""},
 		"long":            {say(200, `{"result":"allow","x":"`+strings.Repeat("x", maxAnswer)+`"}`), ""},
 		"redirect":        {serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusTemporaryRedirect) }), ""},
 		"nobody is there": {"http://127.0.0.1:1/", ""},

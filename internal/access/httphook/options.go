@@ -19,7 +19,8 @@ type Options struct {
 	CacheEntries             int
 }
 
-func (o Options) complete() Options {
+// Complete fills in the defaults.
+func (o Options) Complete() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Second
 	}

@@ -293,3 +293,10 @@ func short(err error) error {
 	}
 	return errors.New("the token is not valid")
 }
+
+// Adopt takes over the keys that another Verifier with the same options has fetched.
+func (v *Verifier) Adopt(old *Verifier) {
+	if v.remote != nil && old.remote != nil {
+		v.remote = old.remote
+	}
+}

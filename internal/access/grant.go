@@ -1,0 +1,102 @@
+package access
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nightjar-mqtt/nightjar/broker"
+	"github.com/nightjar-mqtt/nightjar/internal/access/acl"
+)
+
+// way is how a client has logged in.
+type way byte
+
+const (
+	unknownWay way = iota
+	anonymous      // by giving no name
+	anybody        // everybody may connect, whatever it calls itself
+	byPassword
+	byCertificate
+	byToken
+	byHook
+)
+
+// grant is what is known of a client from its login beyond its names: rules may ask for it.
+type grant struct {
+	way                way
+	listener           string
+	address            netip.Addr
+	publish, subscribe *acl.Filters // nil: there is no such list
+	source             string       // of the lists, for the log
+	expires            time.Time    // of the token; zero: never
+	expired            atomic.Bool
+	timer              *time.Timer // guarded by grants
+}
+
+// grants are those of the last logins, by client id and user name, as an Identity has them. When there are too many those
+// that logged in first are forgotten, and are then treated as if nothing were known of them: what any listener's rules deny
+// them is denied.
+type grants struct {
+	limit int
+
+	mu      sync.RWMutex
+	entries map[broker.Identity]*list.Element
+	order   list.List // of *granted, the last login in front
+}
+
+type granted struct {
+	who broker.Identity
+	g   *grant
+}
+
+// maxGrants bounds the grants, about 200 bytes each.
+const maxGrants = 1 << 20
+
+func newGrants() *grants {
+	return &grants{limit: maxGrants, entries: map[broker.Identity]*list.Element{}}
+}
+
+// put replaces what is known of a client. then is called while nobody else looks.
+func (t *grants) put(who broker.Identity, g *grant, then func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e := t.entries[who]; e != nil {
+		t.remove(e)
+	}
+	for len(t.entries) >= t.limit {
+		t.remove(t.order.Back())
+	}
+	t.entries[who] = t.order.PushFront(&granted{who, g})
+	then()
+}
+
+func (t *grants) remove(e *list.Element) {
+	x := e.Value.(*granted) //nolint:forcetypeassert // it holds nothing else
+	if x.g.timer != nil {
+		x.g.timer.Stop()
+	}
+	delete(t.entries, x.who)
+	t.order.Remove(e)
+}
+
+// get returns what is known of a client; nil: nothing.
+func (t *grants) get(who *broker.Identity) *grant {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if e := t.entries[*who]; e != nil {
+		return e.Value.(*granted).g //nolint:forcetypeassert // it holds nothing else
+	}
+	return nil
+}
+
+// close stops the timers.
+func (t *grants) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.entries {
+		t.remove(e)
+	}
+}
