@@ -63,6 +63,14 @@ type taker struct {
 	got   map[string]int // by payload
 	order map[byte][]int // payloads in the order they first came, by QoS
 	begun map[string]bool
+	// lazy, if not nil, says which answers are left out, so that the flows of a connection end in another order than they began.
+	lazy func() bool
+}
+
+func (k *taker) answer(text string) {
+	if k.lazy == nil || !k.lazy() {
+		k.c.send(text)
+	}
 }
 
 func newTaker() *taker {
@@ -79,17 +87,17 @@ func (k *taker) take(t testing.TB) bool {
 			payload, qos, id := strings.Trim(f[2], `"`), f[3], strings.TrimPrefix(f[4], "id=")
 			if qos == "qos=1" {
 				k.first(t, payload, 1)
-				k.c.send("PUBACK " + id)
+				k.answer("PUBACK " + id)
 				continue
 			}
 			if !k.begun[id] {
 				k.begun[id] = true
 				k.first(t, payload, 2)
 			}
-			k.c.send("PUBREC " + id)
+			k.answer("PUBREC " + id)
 		case "PUBREL":
 			delete(k.begun, f[1])
-			k.c.send("PUBCOMP " + f[1])
+			k.answer("PUBCOMP " + f[1])
 		case "PUBREC":
 			k.c.send("PUBREL " + f[1])
 		}
@@ -132,7 +140,7 @@ func (s *spillWorld) publish(from, n int, qos func(i int) int) {
 // A session that is away, comes back for a while, does not acknowledge, and is there when the broker restarts, gets each
 // QoS 1 message at least once, each QoS 2 message exactly once, and in order, whatever of its queue lies in the store.
 func TestSpilledQueueIsWholeAndInOrder(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		s := newSpillWorld(t, seed)
 		sub := newTaker()
@@ -158,16 +166,19 @@ func TestSpilledQueueIsWholeAndInOrder(t *testing.T) {
 					sub.c = s.connect("sub", "expiry=100000")
 					there = true
 				}
-			case 4:
+			case 4, 5:
+				sub.lazy = func() bool { return rnd.IntN(12) == 0 }
 				for range rnd.IntN(40) {
 					s.settle()
 					if !there || !sub.take(t) {
 						break
 					}
 				}
-			case 5:
-				s.restart()
-				there = false
+				sub.lazy = nil
+				if rnd.IntN(2) == 0 {
+					s.restart()
+					there = false
+				}
 			}
 		}
 		if there {
@@ -195,8 +206,8 @@ func TestSpilledQueueIsWholeAndInOrder(t *testing.T) {
 			t.Errorf("seed %d: with nothing queued, %d bytes are counted", seed, f.QueuedBytes)
 		}
 		s.settle()
-		if q := s.late.State().Sessions["sub"].Queue; len(q.Items) > 0 || len(q.Released) > 0 {
-			t.Errorf("seed %d: %d messages are still stored", seed, len(q.Items)+len(q.Released))
+		if q := s.late.State().Sessions["sub"].Queue; len(q.Messages) > 0 || len(q.Released) > 0 {
+			t.Errorf("seed %d: %d messages are still stored", seed, len(q.Messages)+len(q.Released))
 		}
 	}
 }
