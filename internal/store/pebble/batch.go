@@ -22,6 +22,9 @@ type batch struct {
 	done func(error)
 	// lost: the batch was refused; only that its messages never come is of interest.
 	lost bool
+	// internal is work for the committer other than ops.
+	internal func(a *applier)
+	err      error // of this batch alone
 }
 
 // op is one change.
@@ -55,9 +58,10 @@ type body struct {
 	m     *message.Message
 	at    span
 	times int
-	// index is where in the segment it lies, once the committer has put it there.
-	index  uint32
-	placed bool
+	// segment and index are where it lies, once the committer has put it there.
+	segment uint64
+	index   uint32
+	placed  bool
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}

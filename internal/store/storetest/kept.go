@@ -283,21 +283,22 @@ func highestRetained(t *testing.T, s Kept) {
 // acknowledgement may come before.
 func earlyDequeue(t *testing.T, s Kept) {
 	m := newMirror(t, s)
+	base := s.State().Run << session.RunShift
 	one := note("a", "x", 1)
 	enqueue := func(seq uint64) func(session.Batch) {
 		return func(b session.Batch) {
-			b.Enqueue(1, seq, queued(one, 1))
-			b.Enqueue(2, seq, queued(one, 1))
+			b.Enqueue(1, base|seq, queued(one, 1))
+			b.Enqueue(2, base|seq, queued(one, 1))
 		}
 	}
 	m.commit(func(b session.Batch) {
 		put(b, 1, "c")
 		put(b, 2, "d")
 	})
-	m.commit(func(b session.Batch) { b.Dequeue(1, 5) })
+	m.commit(func(b session.Batch) { b.Dequeue(1, base|5) })
 	m.commit(enqueue(5))
-	m.commit(func(b session.Batch) { b.Dequeue(1, 6); enqueue(6)(b) })
-	m.commit(func(b session.Batch) { b.Dequeue(2, 7) })
+	m.commit(func(b session.Batch) { b.Dequeue(1, base|6); enqueue(6)(b) })
+	m.commit(func(b session.Batch) { b.Dequeue(2, base|7) })
 	m.commit(enqueue(8))
 	m.commit(enqueue(7))
 	st := m.same()
@@ -418,13 +419,15 @@ func anyBatches(t *testing.T, open func(t *testing.T) Kept) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := open(t)
 		m := newMirror(t, s)
-		g := &script{last: 1}
+		g := new(script)
 		look := func() {
-			if d := m.want.State().Diff(s.State()); d != "" {
+			got := s.State()
+			if d := m.want.State().Diff(got); d != "" {
 				rt.Fatalf("%s", d)
 			}
-			g.forget()
+			g.restart(got.Run)
 		}
+		look()
 		for range rapid.IntRange(1, 30).Draw(rt, "batches") {
 			changes := g.batch(rt)
 			m.commit(func(b session.Batch) {

@@ -39,8 +39,14 @@ func (g *script) batch(t *rapid.T) (changes []change) {
 	return changes
 }
 
-// forget is called when the store was opened again: what only memory knew is gone.
-func (g *script) forget() { g.early, g.since = nil, g.seq+1 }
+// restart is called when the store was opened: keys and sequence numbers go on in the new run, and what only memory knew is
+// gone.
+func (g *script) restart(run uint64) {
+	if base := run << session.RunShift; g.seq < base {
+		g.last, g.seq, g.since = session.Key(base), base, base+1
+	}
+	g.early = nil
+}
 
 func (g *script) change(t *rapid.T) []change {
 	kinds := []func(*rapid.T) []change{
@@ -202,8 +208,8 @@ func (g *script) retain(t *rapid.T) (changes []change) {
 	topic := rapid.SampledFrom([]string{"r", "r/1", "r/2", "s"}).Draw(t, "topic")
 	for range rapid.IntRange(1, 3).Draw(t, "times") {
 		g.seq++
-		seq := max(g.seq, 3) - uint64(rapid.IntRange(0, 3).Draw(t, "back"))
-		seq = max(seq, g.since, 1)
+		seq := g.seq - uint64(rapid.IntRange(0, 3).Draw(t, "back"))
+		seq = max(seq, g.since)
 		m := retainedNote(topic, fmt.Sprint("of ", seq), seq)
 		if rapid.IntRange(0, 2).Draw(t, "remove") == 0 {
 			changes = append(changes, func(b session.Batch) { b.DeleteRetained(topic, seq) })
