@@ -89,6 +89,10 @@ func (c *client) Opened(int, int64) {
 
 // Deadline is when something has to be sent to keep the connection.
 func (c *client) Deadline(_ int, now int64) {
+	if c.stage == leaving {
+		c.conn.Close(errDone)
+		return
+	}
 	c.send(mqtt.PingreqBytes)
 	c.conn.SetDeadline(now + c.pingInterval())
 }

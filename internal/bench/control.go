@@ -13,7 +13,7 @@ func (c *client) control(f mqtt.Frame, now int64) {
 	case mqtt.CONNACK:
 		c.connack(f, now)
 	case mqtt.SUBACK:
-		c.subacked(f)
+		c.subacked(f, now)
 	case mqtt.UNSUBACK:
 		c.shard.counters.unsubacks++
 	case mqtt.PINGRESP:
@@ -50,14 +50,14 @@ func (c *client) connack(f mqtt.Frame, now int64) {
 		c.conn.SetDeadline(now + c.pingInterval())
 	}
 	c.stage, c.next = subscribing, 0
-	c.advance()
+	c.advance(now)
 }
 
 // advance subscribes to the next filters, and when there are none the client is ready.
-func (c *client) advance() {
+func (c *client) advance(now int64) {
 	rest := c.filters[c.next:]
 	if len(rest) == 0 {
-		c.serve()
+		c.serve(now)
 		return
 	}
 	rest = rest[:min(len(rest), filtersPerPacket)]
@@ -92,7 +92,7 @@ func (c *client) unsubscribe(filters ...string) {
 	c.send(frame)
 }
 
-func (c *client) subacked(f mqtt.Frame) {
+func (c *client) subacked(f mqtt.Frame, now int64) {
 	var s mqtt.Suback
 	if err := s.Decode(f, c.shard.run.o.Version); err != nil {
 		c.refuse(err)
@@ -110,12 +110,12 @@ func (c *client) subacked(f mqtt.Frame) {
 	}
 	c.shard.counters.subacks += int64(len(s.Codes))
 	if c.stage == subscribing {
-		c.advance()
+		c.advance(now)
 	}
 }
 
 // serve: the client has come as far as it should.
-func (c *client) serve() {
+func (c *client) serve(now int64) {
 	c.stage = serving
 	s := c.shard
 	s.counters.connected++
@@ -125,7 +125,7 @@ func (c *client) serve() {
 	if c.once {
 		c.stage = leaving
 		c.send(disconnectFrame)
-		c.conn.CloseAfterFlush(errDone, lingerTime)
+		c.conn.SetDeadline(now + lingerTime.Milliseconds()) // brokers close, though they only should (MQTT 5 §3.14.4)
 	}
 }
 

@@ -67,21 +67,24 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// socket is a descriptor in the form that netloop adopts: it is only taken over and closed.
+// socket is a descriptor in the form that netloop adopts: it is only taken over.
 type socket struct {
 	net.Conn // nil: nothing else is called
 	fd       int
 }
 
-func (s *socket) Close() error                          { return unix.Close(s.fd) }
-func (s *socket) SyscallConn() (syscall.RawConn, error) { return descriptor{fd: s.fd}, nil }
-
-type descriptor struct {
-	syscall.RawConn // nil
-	fd              int
+func (s *socket) Detach() int {
+	fd := s.fd
+	s.fd = -1
+	return fd
 }
 
-func (d descriptor) Control(f func(fd uintptr)) error {
-	f(uintptr(d.fd))
-	return nil
+func (s *socket) Close() error {
+	if s.fd < 0 {
+		return nil
+	}
+	return unix.Close(s.fd)
 }
+
+// SyscallConn says that there is a descriptor; Detach is used instead.
+func (s *socket) SyscallConn() (syscall.RawConn, error) { return nil, syscall.EINVAL }

@@ -22,6 +22,7 @@ var commands = []func() *cobra.Command{
 	serveCommand,
 	pubCommand,
 	subCommand,
+	certCommand,
 	benchCommand,
 }
 

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 // and who has closed it, why, and how.
 type closing struct {
 	err    error         // why it is being closed; written by whoever claims, published by stErr
-	within time.Duration // how long CloseAfterFlush may take; likewise
+	within int32         // how long CloseAfterFlush may take, in milliseconds; likewise
 	state  atomic.Uint32 // st…
 }
 
@@ -27,7 +28,8 @@ func (c *closing) claim(err error, within time.Duration) bool {
 	if c.state.Or(stClosing)&stClosing != 0 {
 		return false
 	}
-	c.err, c.within = err, max(within, 0)
+	c.err = err
+	c.within = int32(min(max(within+time.Millisecond-1, 0)/time.Millisecond, math.MaxInt32))
 	c.state.Or(stErr)
 	return true
 }

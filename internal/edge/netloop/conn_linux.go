@@ -17,7 +17,7 @@ type conn struct {
 	out   outbox.Outbox
 	loop  *loop
 	h     Handler
-	part  partial
+	part  *partial    // nil: nothing is left of what has been read
 	links links[conn] // its place on the loop's wheel
 	peer  endpoint
 
@@ -26,6 +26,7 @@ type conn struct {
 	fd     int32
 	slot   uint32 // index in the loop's table; noSlot: not registered (before open, after detach)
 	events uint32 // what epoll is told to report
+	from   uint16 // number of its listener's address in the engine's book; 0: none
 
 	again   bool // on the run-again list
 	linger  bool // CloseAfterFlush has begun: what arrives is discarded
@@ -143,14 +144,25 @@ func (c *conn) flush() (op uint32) {
 	return opFlush
 }
 
-func (c *conn) RemoteAddr() net.Addr { return c.peer.addr() }
+func (c *conn) RemoteAddr() net.Addr {
+	e := c.peer
+	if e.kind == unknownAddr && c.borrow() { // it came as a bare descriptor
+		if sa, err := unix.Getpeername(int(c.fd)); err == nil {
+			e = sockEndpoint(sa)
+		}
+		c.release()
+	}
+	return e.addr()
+}
 
 func (c *conn) LocalAddr() net.Addr {
 	var e endpoint
 	if c.borrow() {
-		if sa, err := unix.Getsockname(int(c.fd)); err == nil {
-			e = sockEndpoint(sa)
+		if c.from != 0 {
+			c.release()
+			return c.loop.book.get(c.from)
 		}
+		e = localEndpoint(int(c.fd))
 		c.release()
 	}
 	if e.kind == unknownAddr && c.peer.kind != unixAddr {
@@ -160,13 +172,15 @@ func (c *conn) LocalAddr() net.Addr {
 }
 
 // borrow keeps the descriptor open until release; false: it is closed.
-func (c *conn) borrow() bool {
+func (c *conn) borrow() bool { return borrowRef(&c.refs) }
+
+func borrowRef(refs *atomic.Int32) bool {
 	for {
-		n := c.refs.Load()
+		n := refs.Load()
 		if n == 0 {
 			return false
 		}
-		if c.refs.CompareAndSwap(n, n+1) {
+		if refs.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}

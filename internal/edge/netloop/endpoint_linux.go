@@ -1,9 +1,11 @@
 package netloop
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,18 +26,45 @@ const (
 	unixAddr
 )
 
+// rawEndpoint reads what the kernel has written.
+func rawEndpoint(sa *unix.RawSockaddrAny) (e endpoint) {
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		in := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return ipEndpoint(netip.AddrFrom4(in.Addr), networkOrder(in.Port), 0)
+	case unix.AF_INET6:
+		in := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
+		return ipEndpoint(netip.AddrFrom16(in.Addr), networkOrder(in.Port), in.Scope_id)
+	case unix.AF_UNIX:
+		e.kind = unixAddr
+	}
+	return e
+}
+
+// networkOrder reads a port: its bytes lie in memory as they travel.
+func networkOrder(port uint16) uint16 {
+	var b [2]byte
+	binary.NativeEndian.PutUint16(b[:], port)
+	return binary.BigEndian.Uint16(b[:])
+}
+
+// ipEndpoint takes the IPv4 client of a dual-stack listener for what it is.
+func ipEndpoint(a netip.Addr, port uint16, zone uint32) (e endpoint) {
+	if a = a.Unmap(); a.Is4() {
+		e.kind, e.port = ip4Addr, port
+		ip4 := a.As4()
+		copy(e.ip[:], ip4[:])
+		return e
+	}
+	return endpoint{kind: ip6Addr, port: port, zone: zone, ip: a.As16()}
+}
+
 func sockEndpoint(sa unix.Sockaddr) (e endpoint) {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		e.kind, e.port = ip4Addr, uint16(sa.Port)
-		copy(e.ip[:], sa.Addr[:])
+		return ipEndpoint(netip.AddrFrom4(sa.Addr), uint16(sa.Port), 0)
 	case *unix.SockaddrInet6:
-		e.kind, e.port, e.zone, e.ip = ip6Addr, uint16(sa.Port), sa.ZoneId, sa.Addr
-		if a := netip.AddrFrom16(sa.Addr); a.Is4In6() { // a dual-stack listener's IPv4 client
-			ip4 := a.As4()
-			e = endpoint{kind: ip4Addr, port: e.port}
-			copy(e.ip[:], ip4[:])
-		}
+		return ipEndpoint(netip.AddrFrom16(sa.Addr), uint16(sa.Port), sa.ZoneId)
 	case *unix.SockaddrUnix:
 		e.kind = unixAddr
 	}

@@ -17,6 +17,7 @@ type epollEngine struct {
 	opts  Options
 	loops []*loop
 	next  atomic.Uint32
+	book  addressBook
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -34,6 +35,7 @@ func startEpoll(o Options) (Engine, error) {
 			}
 			return nil, fmt.Errorf("%w (loop %d of %d)", err, i+1, o.Loops)
 		}
+		l.book = &e.book
 		e.loops = append(e.loops, l)
 	}
 	for _, l := range e.loops {
@@ -75,21 +77,28 @@ func (e *epollEngine) PostLoop(loop int, fn func(loop int, now int64)) {
 	e.loops[loop].put(task{fn: fn})
 }
 
-// admit hands a non-blocking socket to the loop that has the fewest.
-func (e *epollEngine) admit(fd int, peer endpoint, newHandler func(Conn) Handler) *conn {
-	start := int(e.next.Add(1))
-	best := e.loops[start%len(e.loops)]
+// admit gives a connection to the loop that has the fewest, if there is a choice to the one that calls (nil: none does).
+func (e *epollEngine) admit(here *loop, c *conn, newHandler func(Conn) Handler) {
+	best := here
+	start := 0
+	if best == nil {
+		start = int(e.next.Add(1))
+		best = e.loops[start%len(e.loops)]
+	}
 	for i := range e.loops {
 		if l := e.loops[(start+i)%len(e.loops)]; l.conns.Load() < best.conns.Load() {
 			best = l
 		}
 	}
-	c := &conn{loop: best, fd: int32(fd), peer: peer, slot: noSlot}
+	c.loop, c.slot = best, noSlot
 	c.out.Init(e.opts.Budget)
 	c.refs.Store(1)
 	best.conns.Add(1)
-	best.put(task{fn: func(int, int64) { best.open(c, newHandler) }})
-	return c
+	if best == here {
+		best.open(c, newHandler)
+		return
+	}
+	best.put(task{c: c, open: newHandler})
 }
 
 func (e *epollEngine) Adopt(nc net.Conn, newHandler func(Conn) Handler) (Conn, error) {
@@ -113,6 +122,11 @@ func (e *epollEngine) adopt(nc net.Conn, newHandler func(Conn) Handler) (*conn, 
 	if closed {
 		return nil, ErrEngineClosed
 	}
+	if d, ok := nc.(Descriptor); ok {
+		c := &conn{fd: int32(d.Detach())}
+		e.admit(nil, c, newHandler)
+		return c, nil
+	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("netloop: taking over %T: %w", nc, err)
@@ -130,7 +144,9 @@ func (e *epollEngine) adopt(nc net.Conn, newHandler func(Conn) Handler) (*conn, 
 		closeFD(fd)
 		return nil, fmt.Errorf("netloop: taking over a connection: %w", err)
 	}
-	return e.admit(fd, sockEndpoint(sa), newHandler), nil
+	c := &conn{fd: int32(fd), peer: sockEndpoint(sa)}
+	e.admit(nil, c, newHandler)
+	return c, nil
 }
 
 func (e *epollEngine) Serve(l net.Listener, newHandler func(c Conn) Handler) error {
@@ -165,13 +181,8 @@ func (e *epollEngine) Serve(l net.Listener, newHandler func(c Conn) Handler) err
 	a.refuse = refuseFrom(l)
 	if own, ok := l.(*listener); ok {
 		a.refuse = own.refuse
-		once = func() error {
-			fd, sa, err := own.accept()
-			if err == nil {
-				e.admit(fd, sockEndpoint(sa), newHandler)
-			}
-			return err
-		}
+		s := &serving{engine: e, own: own, newHandler: newHandler, from: e.book.add(own.addr), failed: make(chan error, 1)}
+		once = s.acceptOn(e.loops[int(e.next.Add(1))%len(e.loops)], &a)
 	}
 	err := a.run(once)
 	e.mu.Lock()

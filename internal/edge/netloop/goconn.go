@@ -359,7 +359,7 @@ func (c *goConn) linger() {
 	if c.buf == nil {
 		c.resize(minGoBuffer)
 	}
-	until := time.Now().Add(c.within)
+	until := time.Now().Add(time.Duration(c.within) * time.Millisecond)
 	_ = c.nc.SetWriteDeadline(until)
 	c.Flush()
 	var shut, readEnd bool

@@ -73,7 +73,7 @@ func (l *loop) readable(c *conn, events uint32) {
 		l.offered(c, again, ok)
 		return
 	}
-	n = l.receive(c, l.bufs.room(&c.part), events)
+	n = l.receive(c, l.bufs.room(c.part), events)
 	if n == 0 {
 		return
 	}
@@ -104,7 +104,7 @@ func (l *loop) receive(c *conn, p []byte, events uint32) int {
 // offerRest offers what is kept for the connection.
 func (l *loop) offerRest(c *conn) {
 	n, need, again, ok := l.opts.data(l.index, c, c.h, l.now, c.part.rest())
-	if ok && c.part.buf != nil {
+	if ok && c.part != nil {
 		l.bufs.consume(&c.part, n, need)
 	}
 	l.offered(c, again, ok)
@@ -219,7 +219,7 @@ func (l *loop) startLinger(c *conn) {
 	c.linger = true
 	c.state.Or(stWantDrained)
 	l.bufs.release(&c.part)
-	l.wheel.set(c, l.now+c.within.Milliseconds())
+	l.wheel.set(c, l.now+int64(c.within))
 	l.setEvents(c, c.events&^unix.EPOLLET|reading)
 	switch op := c.flush(); op {
 	case opArm:
@@ -263,11 +263,14 @@ func (l *loop) detach(c *conn) {
 	if c.slot == noSlot {
 		return
 	}
+	c.state.Or(stHard)
+	busy := c.out.Close()
+	if busy { // else closing the descriptor does it, at the end of the batch
+		_ = l.ctl(unix.EPOLL_CTL_DEL, int(c.fd), 0, c.slot, 0)
+	}
 	l.leave(c)
 	l.wheel.remove(c)
 	l.bufs.release(&c.part)
-	c.state.Or(stHard)
-	busy := c.out.Close()
 	l.conns.Add(-1)
 	if h := c.h; h != nil {
 		c.h = nil
@@ -293,10 +296,9 @@ func (l *loop) enter(c *conn) {
 	l.live++
 }
 
-// leave removes it from the table and from epoll.
+// leave removes it from the table. Events that epoll still reports, a process just forked may hold a copy of the descriptor,
+// find another generation.
 func (l *loop) leave(c *conn) {
-	// Closing the descriptor would do, but for a process just forked that still holds a copy.
-	_ = l.ctl(unix.EPOLL_CTL_DEL, int(c.fd), 0, c.slot, 0)
 	l.tableMu.Lock()
 	defer l.tableMu.Unlock()
 	l.table[c.slot].c = nil

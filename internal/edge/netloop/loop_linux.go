@@ -23,10 +23,11 @@ const (
 // one is what is added to the eventfd's counter to wake a loop up.
 var one = binary.NativeEndian.AppendUint64(nil, 1)
 
-// task is something that another goroutine wants done: fn, or else what c.ops says. A panic in fn costs c its life.
+// task is something that another goroutine wants done: fn, or open c, or else what c.ops says. A panic in fn costs c its life.
 type task struct {
-	c  *conn
-	fn func(loop int, now int64)
+	c    *conn
+	fn   func(loop int, now int64)
+	open func(Conn) Handler
 }
 
 // entry is a place in the loop's table. Events carry index and generation, never a pointer or a descriptor: one that was
@@ -48,6 +49,7 @@ type loop struct {
 	inbox  inbox[task]
 	parked atomic.Bool // in the poller, or about to be: whoever puts something into the inbox wakes it up
 	conns  atomic.Int32
+	book   *addressBook
 	wakeup *os.File // eventfd, edge-triggered, so it is never read
 	epfd   int
 	epfile *os.File
@@ -65,6 +67,7 @@ type loop struct {
 	buf      []byte
 	bufs     bufs
 	wheel    wheel[conn, *conn]
+	servings []*serving
 	now      int64
 	yielded  int64
 	armed    int64 // when the poller wakes us up for the wheel; 0: never; -1: it just has
@@ -241,8 +244,11 @@ func (l *loop) timers() {
 
 func (l *loop) event(ev *unix.EpollEvent) {
 	slot := uint32(ev.Fd)
-	if slot == noSlot {
-		return // woken up
+	if slot >= listenerBit {
+		if slot != noSlot { // which says no more than that it has been woken up
+			l.acceptable(slot &^ listenerBit)
+		}
+		return
 	}
 	e := l.table[slot]
 	if e.gen != uint32(ev.Pad) || e.c == nil {
@@ -262,6 +268,9 @@ func (l *loop) perform(t task) {
 	switch {
 	case c == nil:
 		t.fn(l.index, l.now)
+		return
+	case t.open != nil:
+		l.open(c, t.open)
 		return
 	case t.fn != nil:
 		if !l.opts.call(l.index, c, t.fn, l.now) {
@@ -298,6 +307,8 @@ func (l *loop) perform(t task) {
 func (l *loop) late(t task) {
 	now := l.opts.Now()
 	switch {
+	case t.open != nil:
+		l.discard(t.c)
 	case t.fn == nil:
 		t.c.ops.Store(0) // the connection is closed
 	case t.c == nil:
@@ -310,6 +321,12 @@ func (l *loop) late(t task) {
 // stop closes all connections and ends the loop when they are gone.
 func (l *loop) stop() {
 	l.stopping = true
+	for _, s := range l.servings {
+		if s != nil {
+			l.unwatch(s)
+			s.failed <- ErrEngineClosed
+		}
+	}
 	for i := range l.table {
 		if c := l.table[i].c; c != nil {
 			l.fail(c, ErrEngineClosed)

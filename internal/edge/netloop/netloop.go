@@ -107,6 +107,14 @@ type Engine interface {
 	Close(ctx context.Context) error
 }
 
+// Descriptor is a net.Conn that can part from its socket: Adopt then does without a duplicate. Engines that need a whole
+// net.Conn do not take one.
+type Descriptor interface {
+	net.Conn
+	// Detach gives the descriptor, which is non-blocking, away: closing the net.Conn does not close it any more.
+	Detach() int
+}
+
 // Options of an engine; the zero value is a good choice.
 type Options struct {
 	// Engine is one of Engines(), or "" for the best on this platform.

@@ -14,8 +14,8 @@ const (
 	chargeMin = frontMax
 )
 
-// partial is the unconsumed rest of what has been read on one connection; buf[off:] is offered again. It holds memory
-// only while there is a rest, at first no more than the rest needs, and later at most twice what has arrived: the size
+// partial is the unconsumed rest of what has been read on one connection; buf[off:] is offered again. There is one only while
+// there is a rest. It holds at first no more memory than the rest needs, and later at most twice what has arrived: the size
 // that a peer announces is never allocated before the bytes are here.
 type partial struct {
 	buf  []byte
@@ -23,12 +23,19 @@ type partial struct {
 	need uint32 // announced size of the packet at the front; 0: unknown
 }
 
-func (p *partial) rest() []byte { return p.buf[p.off:] }
+// rest is what is to be offered again; nil has none.
+func (p *partial) rest() []byte {
+	if p == nil {
+		return nil
+	}
+	return p.buf[p.off:]
+}
 
 // bufs keeps the buffers of partial packets for reuse within one slot: powers of two from 64 bytes to 256 KiB.
 type bufs struct {
 	free   [maxBufBits + 1][][]byte
 	held   int // bytes in free
+	spare  []*partial
 	budget *outbox.Budget
 }
 
@@ -36,6 +43,7 @@ const (
 	minBufBits = 6
 	maxBufBits = 18
 	maxHeld    = 1 << 20
+	maxSpare   = 256
 )
 
 func (b *bufs) get(n int) []byte {
@@ -71,15 +79,20 @@ func (b *bufs) put(buf []byte) {
 }
 
 // release forgets the rest.
-func (b *bufs) release(p *partial) {
-	if p.buf != nil {
-		b.put(p.buf)
-		*p = partial{}
+func (b *bufs) release(at **partial) {
+	p := *at
+	if p == nil {
+		return
+	}
+	b.put(p.buf)
+	*at, *p = nil, partial{}
+	if len(b.spare) < maxSpare {
+		b.spare = append(b.spare, p)
 	}
 }
 
 // keep stores a copy of rest, which lies in the slot's read buffer.
-func (b *bufs) keep(p *partial, rest []byte, need int) {
+func (b *bufs) keep(at **partial, rest []byte, need int) {
 	if len(rest) == 0 {
 		return
 	}
@@ -89,22 +102,28 @@ func (b *bufs) keep(p *partial, rest []byte, need int) {
 			size = min(size, need)
 		}
 	}
+	var p *partial
+	if n := len(b.spare); n > 0 {
+		p, b.spare = b.spare[n-1], b.spare[:n-1]
+	} else {
+		p = new(partial)
+	}
 	p.buf = append(b.get(size), rest...)
 	p.need = uint32(min(max(need, 0), maxPacket))
+	*at = p
 }
 
 // consume drops n bytes from the front of p's own buffer.
-func (b *bufs) consume(p *partial, n, need int) {
+func (b *bufs) consume(at **partial, n, need int) {
+	p := *at
 	p.off += uint32(n)
 	p.need = uint32(min(max(need, 0), maxPacket))
 	switch rest, size := p.rest(), cap(p.buf); {
 	case len(rest) == 0:
-		b.release(p)
+		b.release(at)
 	case size > 2*frontMax && len(rest) <= max(frontMax, size/8): // too large for what is left
-		old := p.buf
-		*p = partial{}
-		b.keep(p, rest, need)
-		b.put(old)
+		b.keep(at, rest, need)
+		b.release(&p)
 	}
 }
 

@@ -91,6 +91,29 @@ func errnoOf(n int, err error) (int, syscall.Errno) {
 	return 0, errno
 }
 
+// accept takes a connection from a non-blocking listener. unix.Accept4 asks for the protocol of each IPv4 socket, which is a
+// system call, and allocates its address.
+func accept(lfd int) (fd int, peer endpoint, errno syscall.Errno) {
+	var sa unix.RawSockaddrAny
+	size := uint32(unsafe.Sizeof(sa))
+	const flags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+	r, _, errno := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(lfd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)), flags, 0, 0)
+	if errno != 0 {
+		return -1, peer, errno
+	}
+	return int(r), rawEndpoint(&sa), 0
+}
+
+// localEndpoint is a socket's own address, for the same reasons.
+func localEndpoint(fd int) (e endpoint) {
+	var sa unix.RawSockaddrAny
+	size := uint32(unsafe.Sizeof(sa))
+	if _, _, errno := syscall.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size))); errno != 0 {
+		return e
+	}
+	return rawEndpoint(&sa)
+}
+
 // socketError takes the pending error of a socket; nil if there is none.
 func socketError(fd int) error {
 	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
