@@ -14,10 +14,10 @@ import (
 // prepareDirectory makes the directory and sees to it that it is ours alone.
 func prepareDirectory(o *Options) error {
 	if o.FS != vfs.Default {
-		return o.FS.MkdirAll(o.Dir, 0o700)
+		return makeDirectory(o)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return fmt.Errorf("the directory cannot be made: %w", writeError(err))
+	if err := makeDirectory(o); err != nil {
+		return err
 	}
 	info, err := os.Stat(o.Dir)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,10 @@ const formatFile = "FORMAT"
 const format = 1
 
 const formatLine = "nightjar store, format "
+
+// beginning is in the format file while a store is being made: nothing has been kept yet. Once it is not, a directory
+// without what Pebble needs is a damaged store, never a new one.
+const beginning = "nightjar store, being made"
 
 // upgrades bring a store from a format to the next.
 var upgrades = map[int]func(db *pebble.DB) error{}
@@ -64,15 +69,20 @@ func (s *Store) open() error {
 	case was > format:
 		return fmt.Errorf("the store has format %d, this program knows up to %d: it was written by a newer one; start that, or restore a backup", was, format)
 	case was == 0:
-		if err := writeFormat(s.o.FS, s.o.Dir, format); err != nil {
+		if err := writeFormat(s.o.FS, s.o.Dir, beginning); err != nil {
 			return err
 		}
-		was = format
 	}
-	if s.db, err = s.openPebble(); err != nil {
+	if s.db, err = s.openPebble(was != 0); err != nil {
 		return openError(err)
 	}
-	if was == format {
+	switch was {
+	case 0:
+		if err := writeFormat(s.o.FS, s.o.Dir, lineOf(format)); err != nil {
+			return errors.Join(err, s.db.Close())
+		}
+		return nil
+	case format:
 		return nil
 	}
 	if err := s.upgrade(was); err != nil {
@@ -102,7 +112,7 @@ func (s *Store) upgrade(was int) error {
 		if err := s.db.LogData(nil, pebble.Sync); err != nil {
 			return err
 		}
-		if err := writeFormat(fs, s.o.Dir, v+1); err != nil {
+		if err := writeFormat(fs, s.o.Dir, lineOf(v+1)); err != nil {
 			return err
 		}
 	}
@@ -122,11 +132,11 @@ func (s *Store) checkpoint(dir string, format int) error {
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return err
 	}
-	return writeFormat(s.o.FS, dir, format)
+	return writeFormat(s.o.FS, dir, lineOf(format))
 }
 
 // openPebble turns Pebble's fatal errors into errors: nothing was promised yet.
-func (s *Store) openPebble() (*pebble.DB, error) {
+func (s *Store) openPebble(exists bool) (*pebble.DB, error) {
 	type result struct {
 		db  *pebble.DB
 		err error
@@ -139,7 +149,9 @@ func (s *Store) openPebble() (*pebble.DB, error) {
 				opened <- result{nil, fmt.Errorf("%v", v)}
 			}
 		}()
-		db, err := pebble.Open(s.o.Dir, s.pebbleOptions())
+		o := s.pebbleOptions()
+		o.ErrorIfNotExists = exists
+		db, err := pebble.Open(s.o.Dir, o)
 		opened <- result{db, err}
 	}()
 	r := <-opened
@@ -178,6 +190,8 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	return o
 }
 
+func lineOf(format int) string { return formatLine + strconv.Itoa(format) }
+
 // readFormat is the format of the store in a directory; 0: there is none, and nothing else either.
 func readFormat(fs vfs.FS, dir string) (int, error) {
 	f, err := fs.Open(fs.PathJoin(dir, formatFile))
@@ -190,6 +204,9 @@ func readFormat(fs vfs.FS, dir string) (int, error) {
 	line, err := io.ReadAll(io.LimitReader(f, 100))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return 0, fmt.Errorf("its format cannot be read: %w", err)
+	}
+	if strings.TrimSpace(string(line)) == beginning {
+		return 0, nil
 	}
 	v, ok := strings.CutPrefix(strings.TrimSpace(string(line)), formatLine)
 	n, err := strconv.Atoi(v)
@@ -218,13 +235,13 @@ func mustBeEmpty(fs vfs.FS, dir string) error {
 }
 
 // writeFormat replaces the format file.
-func writeFormat(fs vfs.FS, dir string, format int) error {
+func writeFormat(fs vfs.FS, dir, line string) error {
 	name := fs.PathJoin(dir, formatFile)
 	f, err := fs.Create(name+".new", vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return writeError(err)
 	}
-	_, err = io.WriteString(f, formatLine+strconv.Itoa(format)+"\n")
+	_, err = io.WriteString(f, line+"\n")
 	if err == nil {
 		err = f.Sync()
 	}
@@ -235,6 +252,28 @@ func writeFormat(fs vfs.FS, dir string, format int) error {
 		return writeError(err)
 	}
 	return syncDirectory(fs, dir)
+}
+
+// makeDirectory makes the directory and those above it, and makes them last.
+func makeDirectory(o *Options) error {
+	var above []string // whose entries are new, from the innermost
+	for dir := o.Dir; ; {
+		parent := o.FS.PathDir(dir)
+		if _, err := o.FS.Stat(dir); err == nil || parent == dir {
+			break
+		}
+		above = append(above, parent)
+		dir = parent
+	}
+	if err := o.FS.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("the directory cannot be made: %w", writeError(err))
+	}
+	for _, dir := range slices.Backward(above) {
+		if err := syncDirectory(o.FS, dir); err != nil {
+			return fmt.Errorf("the directory cannot be made: syncing %s: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 func syncDirectory(fs vfs.FS, dir string) error {

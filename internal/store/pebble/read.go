@@ -155,6 +155,7 @@ type pageReader struct {
 	s      *Store
 	ids    identities
 	bodies *pebble.Iterator // nil: not needed so far
+	key    []byte
 	notes  []note
 }
 
@@ -196,8 +197,10 @@ func (p *pageReader) body(segment uint64, index uint32) ([]byte, error) {
 		}
 		p.bodies = it
 	}
-	key := appendBody(nil, segment, index)
-	if !p.bodies.SeekGE(key) || !bytes.Equal(p.bodies.Key(), key) {
+	p.key = appendBody(p.key[:0], segment, index)
+	// Neighbours in a queue are mostly neighbours in a segment.
+	if !(p.bodies.Valid() && p.bodies.Next() && bytes.Equal(p.bodies.Key(), p.key)) &&
+		!(p.bodies.SeekGE(p.key) && bytes.Equal(p.bodies.Key(), p.key)) {
 		return nil, p.bodies.Error()
 	}
 	v, err := p.bodies.ValueAndErr()
