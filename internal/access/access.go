@@ -47,7 +47,8 @@ func New(o Options, log *slog.Logger) (*Access, error) {
 	return a, nil
 }
 
-// Close ends its goroutines and returns when they have. Logins that wait are refused, and so are those that come.
+// Close ends its goroutines and returns when they have. Logins that wait to be checked are refused, and so are those that
+// come.
 func (a *Access) Close() {
 	a.hashers.close()
 	a.askers.close()
