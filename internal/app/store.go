@@ -57,7 +57,7 @@ func openDirectory(dir string, sync pebble.Sync, interval time.Duration, log *sl
 		return nil, err
 	}
 	log.Info("messages and sessions are kept", "directory", dir, "sync", sync, "meaning", promise(sync, interval))
-	return store, nil
+	return controlStore(store, dir, log), nil
 }
 
 // promise says what an acknowledgement is worth.
