@@ -25,7 +25,7 @@ func (s *settings) against(ctx context.Context, r *record, name string, o bench.
 	if err := subject.RaiseDescriptors(descriptors); err != nil {
 		return nil, err
 	}
-	b, err := subject.Start(nil, "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
+	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
 	if err != nil {
 		return nil, err
 	}

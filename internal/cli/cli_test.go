@@ -124,7 +124,7 @@ func startNightjar(t *testing.T, scheme string) (port string) {
 	if scheme != "" {
 		where = []string{"--listen", scheme + "127.0.0.1:0"}
 	}
-	cmd := exec.Command("nightjar", append([]string{"serve"}, where...)...)
+	cmd := exec.Command("nightjar", append([]string{"serve", "--data", "none"}, where...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
