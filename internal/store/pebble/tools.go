@@ -20,9 +20,9 @@ import (
 
 // Compact writes the store anew without what was deleted, and gives the room back to the file system. Commits go on
 // meanwhile.
-func (s *Store) Compact() error {
+func (s *Store) Compact(ctx context.Context) error {
 	// All keys begin with a letter.
-	if err := s.db.Compact(context.Background(), []byte{'a'}, []byte{'z' + 1}, true); err != nil {
+	if err := s.db.Compact(ctx, []byte{'a'}, []byte{'z' + 1}, true); err != nil {
 		return fmt.Errorf("store: %s: compaction: %w", s.o.Dir, err)
 	}
 	return nil
@@ -38,6 +38,7 @@ type Reader struct {
 	db     *pebble.DB
 	lock   *pebble.Lock
 	ids    identities
+	ctx    context.Context // ends reading before the end
 
 	mu      sync.Mutex
 	damaged map[string]bool // files
@@ -59,8 +60,8 @@ func (r *Reader) damagedFiles() []string {
 	return slices.Sorted(maps.Keys(r.damaged))
 }
 
-// OpenReader opens the store in a directory for reading. It is locked until Close.
-func OpenReader(dir string) (*Reader, error) {
+// OpenReader opens the store in a directory for reading, which ends with an error when ctx ends. It is locked until Close.
+func OpenReader(ctx context.Context, dir string) (*Reader, error) {
 	fail := func(err error) (*Reader, error) { return nil, fmt.Errorf("store: %s: %w", dir, err) }
 	lock, was, err := lockStore(dir)
 	if err != nil {
@@ -75,7 +76,7 @@ func OpenReader(dir string) (*Reader, error) {
 	if err != nil {
 		return fail(errors.Join(err, lock.Close()))
 	}
-	r := &Reader{Dir: dir, Format: was, lock: lock, ids: make(identities)}
+	r := &Reader{Dir: dir, Format: was, lock: lock, ids: make(identities), ctx: ctx}
 	o := &pebble.Options{
 		FS: vfs.Default, ReadOnly: true, Lock: lock, Logger: quiet{}, Merger: counter,
 		// Without one, Pebble ends the process when it meets a damaged file.
@@ -143,6 +144,9 @@ func (r *Reader) each(space byte, fn func(key, value []byte) error) (err error) 
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
 		v, err := it.ValueAndErr()
+		if err == nil {
+			err = r.ctx.Err()
+		}
 		if err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func filled(t *testing.T) (dir string) {
 
 func reader(t *testing.T, dir string) *Reader {
 	t.Helper()
-	r, err := OpenReader(dir)
+	r, err := OpenReader(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestCheckFinds(t *testing.T) {
 func TestCheckFindsDamagedFile(t *testing.T) {
 	dir := filled(t)
 	s := opened(t, dir)
-	if err := s.Compact(); err != nil { // what is in the log is in a table then
+	if err := s.Compact(t.Context()); err != nil { // what is in the log is in a table then
 		t.Fatal(err)
 	}
 	closed(t, s)
@@ -304,7 +304,7 @@ func TestOpenReaderRefuses(t *testing.T) {
 		inUse:                        ErrInUse.Error(),
 		newer:                        fmt.Sprintf("the store has format %d, this program knows up to %d: it was written by a newer one", format+1, format),
 	} {
-		r, err := OpenReader(dir)
+		r, err := OpenReader(t.Context(), dir)
 		if err == nil {
 			r.Close()
 		}
@@ -346,7 +346,7 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	committed(t, s, func(b session.Batch) { b.DeleteSession(1 << session.RunShift) })
-	if err := s.Compact(); err != nil {
+	if err := s.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	closed(t, s)
@@ -392,7 +392,7 @@ func TestFormat1(t *testing.T) {
 	if *update && format == 1 {
 		from := filled(t)
 		s := opened(t, from)
-		err := s.Compact() // so that there are tables
+		err := s.Compact(t.Context()) // so that there are tables
 		committed(t, s, func(b session.Batch) { b.PutGroup(1<<session.RunShift+2, "g", "jobs/#") })
 		closed(t, s)
 		if err = errors.Join(err, os.RemoveAll(kept), Copy(from, kept)); err != nil {
