@@ -62,6 +62,7 @@ const (
 	EventUnsubscribe      = conn.EventUnsubscribe
 	EventUnread           = conn.EventUnread
 	EventDropped          = conn.EventDropped
+	EventPacket           = conn.EventPacket
 )
 
 // Options configure a Broker. Start from DefaultOptions.

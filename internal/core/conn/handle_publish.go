@@ -22,6 +22,9 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	if err := c.checkPublish(p); err != nil {
 		return err
 	}
+	if c.debug {
+		c.sh.publishReceived(c, p)
+	}
 	if c.sh.MountPoint != "" {
 		if err := c.mountTopic(sc, p); err != nil {
 			return err

@@ -35,6 +35,7 @@ const (
 	EventUnread           = "unread"
 	EventMemory           = "memory"
 	EventDropped          = "dropped"
+	EventPacket           = "packet"
 )
 
 // log writes a line. It is made only if somebody wants it.
@@ -129,6 +130,22 @@ func (sh *Shared) unsubscribed(c *Conn, filter string) {
 	if sh.logs(LevelUnsubscribe) {
 		sh.log(LevelUnsubscribe, EventUnsubscribe, "client unsubscribes", slog.String("client", c.id.ClientID), slog.String("filter", filter))
 	}
+}
+
+// packetReceived and the like are for log_type debug: a line per packet from a client and per answer to it, but never what a
+// packet carries.
+func (sh *Shared) packetReceived(c *Conn, t mqtt.PacketType) {
+	sh.log(slog.LevelDebug, EventPacket, "packet received", slog.String("packet", t.String()), slog.String("client", c.describe()))
+}
+
+func (sh *Shared) publishReceived(c *Conn, p *mqtt.Publish) {
+	sh.log(slog.LevelDebug, EventPacket, "packet received", slog.String("packet", mqtt.PUBLISH.String()), slog.String("client", c.describe()),
+		slog.Bool("dup", p.Dup), slog.Int("qos", int(p.QoS)), slog.Bool("retain", p.Retain), slog.Int("id", int(p.PacketID)),
+		slog.String("topic", string(p.Topic)), slog.Int("bytes", len(p.Payload)))
+}
+
+func (sh *Shared) packetSent(c *Conn, frame []byte) {
+	sh.log(slog.LevelDebug, EventPacket, "packet sent", slog.String("packet", mqtt.PacketType(frame[0]>>4).String()), slog.String("client", c.describe()))
 }
 
 // Causes for which no reason code of MQTT stands.
