@@ -153,7 +153,7 @@ func (a *Access) MayPublish(who *broker.Identity, topic string, qos byte, retain
 		}
 		return allowed
 	}
-	client.Address, client.Listener = g.address, g.listener
+	client.Address, client.Listener = g.address, g.short
 	return decision(st.site(g.listener).publish(&client, g, topic, qos, retain))
 }
 
@@ -176,7 +176,7 @@ func (a *Access) MayReceive(who *broker.Identity, topic string) broker.Decision 
 		}
 		return allowed
 	}
-	client.Address, client.Listener = g.address, g.listener
+	client.Address, client.Listener = g.address, g.short
 	return decision(st.site(g.listener).receive(&client, g, topic))
 }
 
@@ -196,7 +196,7 @@ func (a *Access) MaySubscribe(who *broker.Identity, filter string) broker.Decisi
 	case g.subscribe == nil:
 		return allowed
 	}
-	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.listener}
+	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.short}
 	if !g.subscribe.Covers(&client, filter) {
 		return broker.Decision{Rule: notInSubscribe}
 	}

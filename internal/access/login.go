@@ -221,7 +221,7 @@ func (t *attempt) accept(by way, name string, g *grant) {
 		if g == nil {
 			g = &grant{}
 		}
-		g.way, g.listener, g.address = by, t.l.Listener, t.address
+		g.way, g.listener, g.short, g.address = by, t.l.Listener, acl.ListenerName(t.l.Listener), t.address
 		who := broker.Identity{ClientID: t.l.ClientID, Username: name}
 		t.a.grants.put(who, g, func() {
 			if !g.expires.IsZero() {

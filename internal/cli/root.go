@@ -23,6 +23,8 @@ var commands = []func() *cobra.Command{
 	pubCommand,
 	subCommand,
 	certCommand,
+	passwdCommand,
+	aclCommand,
 	benchCommand,
 }
 
