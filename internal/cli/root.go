@@ -23,6 +23,8 @@ var commands = []func() *cobra.Command{
 	pubCommand,
 	subCommand,
 	certCommand,
+	importCommand,
+	storeCommand,
 	passwdCommand,
 	aclCommand,
 	benchCommand,

@@ -41,7 +41,7 @@ var table = []rule{
 	// The program.
 	{pkg: "cmd/nightjar", imports: []string{"internal/cli"}},
 	{pkg: "internal/cli",
-		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/authority", "internal/access/password", "internal/strftime", "client", "mqtt", "mqtt/topic"},
+		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/authority", "internal/access/password", "internal/store/control", "internal/store/mosquittodb", "internal/store/pebble", "internal/strftime", "client", "mqtt", "mqtt/topic"},
 		tests:   []string{"test/mosquitto"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/net/proxy", "golang.org/x/term"}},
 	{pkg: "internal/app",

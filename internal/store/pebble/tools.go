@@ -28,8 +28,13 @@ func (s *Store) Compact(ctx context.Context) error {
 	return nil
 }
 
-// ErrInUse is wrapped by the errors of OpenReader and CopyTo when another process has the store open.
-var ErrInUse = errors.New("the store is in use by another process")
+// Errors that are wrapped by those of OpenReader and Copy.
+var (
+	// ErrInUse: another process has the store open.
+	ErrInUse = errors.New("the store is in use by another process")
+	// ErrNoStore: the directory is empty, or does not exist.
+	ErrNoStore = errors.New("there is no store")
+)
 
 // Reader reads a store that no process has open, without changing it.
 type Reader struct {
@@ -105,11 +110,11 @@ func lockStore(dir string) (*pebble.Lock, int, error) {
 	was, err := readFormat(vfs.Default, dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, 0, errors.New("there is no such directory")
+		return nil, 0, fmt.Errorf("%w, and no such directory", ErrNoStore)
 	case err != nil:
 		return nil, 0, err
 	case was == 0:
-		return nil, 0, errors.New("there is no store in the directory")
+		return nil, 0, fmt.Errorf("%w in the directory", ErrNoStore)
 	}
 	lock, err := pebble.LockDirectory(dir, vfs.Default)
 	switch {

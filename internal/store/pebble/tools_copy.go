@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -132,4 +133,35 @@ func moveUp(from, to string) error {
 		return err
 	}
 	return errors.Join(os.Remove(from), syncDirectory(vfs.Default, to))
+}
+
+// copies are the names of checkpoints that are made within a data directory to be read, and removed again.
+const copies = "inspected-*.tmp"
+
+// CopyName is a new place for a checkpoint of the store in dir that is to be read: in dir itself, where the broker can
+// write, and on the same file system, so that files are shared.
+func CopyName(dir string) string {
+	return filepath.Join(dir, strings.Replace(copies, "*", fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano()), 1))
+}
+
+// leftCopy is how old a copy is that nobody reads and nobody is about to read.
+const leftCopy = time.Hour
+
+// RemoveLeftCopies removes copies whose reader was killed: they keep room on the disk taken.
+func RemoveLeftCopies(dir string) {
+	names, _ := filepath.Glob(filepath.Join(dir, copies)) // the pattern is right
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil || time.Since(info.ModTime()) < leftCopy {
+			continue
+		}
+		lock, _, err := lockStore(name)
+		if errors.Is(err, ErrInUse) {
+			continue
+		}
+		if err == nil {
+			_ = lock.Close()
+		}
+		_ = os.RemoveAll(name) // the next one tries again
+	}
 }

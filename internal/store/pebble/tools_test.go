@@ -298,7 +298,7 @@ func TestOpenReaderRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
-		filepath.Join(empty, "none"): "there is no such directory",
+		filepath.Join(empty, "none"): "there is no store, and no such directory",
 		empty:                        "there is no store in the directory",
 		other:                        "photo.jpg is in it",
 		inUse:                        ErrInUse.Error(),
