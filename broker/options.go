@@ -56,6 +56,7 @@ const (
 	EventConnect          = conn.EventConnect
 	EventDisconnect       = conn.EventDisconnect
 	EventRefused          = conn.EventRefused
+	EventLoginRefused     = conn.EventLoginRefused
 	EventPublishRefused   = conn.EventPublishRefused
 	EventSubscribeRefused = conn.EventSubscribeRefused
 	EventSubscribe        = conn.EventSubscribe

@@ -270,7 +270,7 @@ func (t *attempt) log(why string) {
 	if t.address.IsValid() {
 		from = t.address.String()
 	}
-	t.a.log.Warn("login refused from "+from+": "+why, "user", t.l.Username, "client", t.l.ClientID, "listener", t.l.Listener)
+	t.a.log.Warn("login refused from "+from+": "+why, "event", broker.EventLoginRefused, "user", t.l.Username, "client", t.l.ClientID, "listener", t.l.Listener)
 }
 
 func (t *attempt) verdict(v broker.Verdict) { t.done(v) }

@@ -28,6 +28,7 @@ const (
 	EventConnect          = "connect"
 	EventDisconnect       = "disconnect"
 	EventRefused          = "connection_refused"
+	EventLoginRefused     = "login_refused" // by whoever decides, which knows more than the connection
 	EventPublishRefused   = "publish_refused"
 	EventSubscribeRefused = "subscribe_refused"
 	EventSubscribe        = "subscribe"
