@@ -155,7 +155,7 @@ func printReport(w io.Writer, dir string, rep *pebble.Report, asJSON bool) error
 			Count     int64    `json:"problem_count"`
 			Problems  []string `json:"problems"`
 			Notes     []string `json:"notes"`
-		}{dir, rep.Read, rep.Bytes, rep.Count, rep.Problems, rep.Notes})
+		}{dir, rep.Read, rep.Bytes, rep.Count, append([]string{}, rep.Problems...), append([]string{}, rep.Notes...)})
 	}
 	fmt.Fprintf(w, "%s: %d entries, %s read\n", dir, rep.Read, size(rep.Bytes))
 	for _, n := range rep.Notes {

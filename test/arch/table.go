@@ -113,7 +113,7 @@ var table = []rule{
 	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
 	{pkg: "internal/store/control"},
 	{pkg: "internal/store/mosquittodb", imports: []string{"internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"},
-		tests: []string{"internal/store/storetest", "test/mosquitto"}},
+		tests: []string{"broker", "internal/store/pebble", "internal/store/storetest", "test/mosquitto"}},
 	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"}, tests: []string{"internal/store/storetest"},
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 

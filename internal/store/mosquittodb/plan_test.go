@@ -175,8 +175,8 @@ func TestLeft(t *testing.T) {
 // Files that contradict themselves are refused before anything is written.
 func TestContradiction(t *testing.T) {
 	for want, f := range map[string]*builder{
-		"a second one with the id 1":                 build(6).say(1, "a").say(1, "b"),
-		`a second one with the client id "c"`:        build(6).client(mosquittodb.Client{ID: "c", Expiry: 1}).client(mosquittodb.Client{ID: "c", Expiry: 1}),
+		"a second one with the id 1":                build(6).say(1, "a").say(1, "b"),
+		`a second one with the client id "c"`:       build(6).client(mosquittodb.Client{ID: "c", Expiry: 1}).client(mosquittodb.Client{ID: "c", Expiry: 1}),
 		"its properties: PUBLISH: Malformed Packet": build(6).say(1, "a").client(mosquittodb.Client{ID: "c", Expiry: 1}).clientMessage(mosquittodb.ClientMessage{ClientID: "c", MessageID: 1, QoS: 1, Properties: []byte{9}}),
 	} {
 		_, err := mosquittodb.Scan(bytes.NewReader(f.b), int64(len(f.b)), now)

@@ -33,9 +33,9 @@ type Line struct {
 	RetainHandling    *byte    `json:"retain_handling,omitempty"`
 	Identifiers       []uint32 `json:"subscription_ids,omitempty"`
 
-	Sequence uint64 `json:"sequence,omitempty"`
-	PacketID uint16 `json:"packet_id,omitempty"` // that a client has given, or that follows from the sequence
-	Due      string `json:"due,omitempty"`       // of a will
+	Sequence *uint64 `json:"sequence,omitempty"`
+	PacketID uint16  `json:"packet_id,omitempty"` // that a client has given, or that follows from the sequence
+	Due      string  `json:"due,omitempty"`       // of a will
 
 	QoS     *byte        `json:"qos,omitempty"`
 	Retain  bool         `json:"retain,omitempty"`
@@ -123,8 +123,8 @@ func (d *dumper) queued(l *Line, key, value []byte) error {
 		return err
 	}
 	l.Type, l.QoS, l.Retain, l.Identifiers, l.Segment = "queued", &e.QoS, e.Retain, e.SubIDs, e.segment
-	l.Sequence = seqOf(key)
-	l.PacketID = packetID(l.Sequence)
+	seq := seqOf(key)
+	l.Sequence, l.PacketID = &seq, packetID(seq)
 	m, err := d.r.entryMessage(&e)
 	if err != nil {
 		return err
@@ -183,8 +183,8 @@ func (d *dumper) part(l *Line, key, value []byte) error {
 		if len(key) != lenReleased {
 			return errValue
 		}
-		l.Type, l.Sequence = "released", seqOf(key[1:])
-		l.PacketID = packetID(l.Sequence)
+		seq := seqOf(key[1:])
+		l.Type, l.Sequence, l.PacketID = "released", &seq, packetID(seq)
 	case partWill:
 		w, err := decodeWill(value, d.r.ids)
 		if err != nil {
