@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/access/password"
@@ -486,6 +487,10 @@ func TestDecisionsAllocateNothing(t *testing.T) {
 		a := start(t, o)
 		login(t, a, as("u", "p"))
 		who := &broker.Identity{ClientID: "c-u", Username: "u"}
+		for range 500 { // what is asked again is remembered by now
+			a.MayPublish(who, "a/b/c", 1, false)
+			a.MayPublish(who, "d/e", 1, false)
+		}
 		if n := testing.AllocsPerRun(100, func() {
 			a.MayPublish(who, "a/b/c", 1, false)
 			a.MayPublish(who, "d/e", 1, false)
@@ -495,6 +500,49 @@ func TestDecisionsAllocateNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// What is remembered is about one client, topic, QoS and retain flag, and no longer than the rules stand.
+func TestDecisionsAreRemembered(t *testing.T) {
+	one, two := write(t, "one", "user u\nif qos<=1 retain=no topic write a/#\ntopic write b/#\n"), write(t, "two", "user v\ntopic write a/#\n")
+	o := Options{Rules: Rules{AllowAnonymous: true, ACLFile: one}}
+	a := start(t, o)
+	u, v := &broker.Identity{ClientID: "c", Username: "u"}, &broker.Identity{ClientID: "c", Username: "v"}
+	check := func(first bool) {
+		t.Helper()
+		for i := range 2000 {
+			topic := []byte(fmt.Sprint("a/", i%100))
+			name := unsafe.String(&topic[0], len(topic)) // as the broker's: overwritten after the call
+			for _, c := range []struct {
+				who    *broker.Identity
+				qos    byte
+				retain bool
+				want   bool
+			}{{u, 0, false, first}, {u, 2, false, false}, {u, 1, true, false}, {v, 0, false, !first}, {v, 2, true, !first}} {
+				if d := a.MayPublish(c.who, name, c.qos, c.retain); d.Allowed != c.want {
+					t.Fatalf("%s: %+v: %+v", name, c, d)
+				}
+			}
+			for j := range topic {
+				topic[j] = 'b'
+			}
+		}
+	}
+	check(true)
+	used := 0
+	for i := range a.cache.slots {
+		if a.cache.slots[i].Load() != nil {
+			used++
+		}
+	}
+	if used == 0 || used > 200 {
+		t.Errorf("%d decisions are remembered", used)
+	}
+	o.ACLFile = two
+	if _, err := a.Reload(o); err != nil {
+		t.Fatal(err)
+	}
+	check(false)
 }
 
 func BenchmarkMayPublish(b *testing.B) {
@@ -509,6 +557,18 @@ func BenchmarkMayPublish(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				a.MayPublish(who, "a/b/c", 1, false)
+			}
+		})
+		b.Run(name+"-many-topics", func(b *testing.B) {
+			a := start(b, o)
+			who := &broker.Identity{ClientID: "c-u", Username: "u"}
+			topics := make([]string, 100_000)
+			for i := range topics {
+				topics[i] = fmt.Sprint("a/", i, "/c")
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				a.MayPublish(who, topics[i%len(topics)], 1, false)
 			}
 		})
 	}
