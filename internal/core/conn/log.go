@@ -84,7 +84,7 @@ func (sh *Shared) disconnected(c *Conn, why error) {
 	}
 	attrs = append(attrs, slog.String("cause", cause))
 	if why != nil {
-		attrs = append(attrs, slog.String("reason", why.Error()))
+		attrs = append(attrs, slog.String("reason", detail(why)))
 	}
 	sh.log(LevelNotice, EventDisconnect, "connection closed", attrs...)
 }
@@ -98,7 +98,7 @@ func (sh *Shared) refused(c *Conn, why error) {
 		attrs = append(attrs, slog.String("user", c.id.Username))
 	}
 	if why != nil {
-		attrs = append(attrs, slog.String("reason", why.Error()))
+		attrs = append(attrs, slog.String("reason", detail(why)))
 	}
 	sh.log(slog.LevelWarn, EventRefused, "connection refused", attrs...)
 }
@@ -190,6 +190,15 @@ func Cause(why error) string {
 		return causeOf(e.Code)
 	}
 	return CauseLost
+}
+
+// detail is what an error says beyond its Cause.
+func detail(why error) string {
+	var r *refusal
+	if errors.As(why, &r) {
+		return r.reason
+	}
+	return why.Error()
 }
 
 // causeOf gives Mosquitto's words for a reason code.

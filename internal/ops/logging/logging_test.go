@@ -235,7 +235,7 @@ func TestFlood(t *testing.T) {
 			"Client c [a:1] disconnected: not authorised.\n":          3,
 			"Warning: connection refused: … and 1,204 more in 10 s\n": 1,
 			"New client connected":                                    5,
-			"connect: … and 1,202 more in 10 s\n":            1,
+			"connect: … and 1,202 more in 10 s\n":                     1,
 			"Warning: something else\n":                               1,
 			"Client later [a:1] disconnected: not authorised.\n":      1,
 		} {
