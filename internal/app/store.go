@@ -11,6 +11,7 @@ import (
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/config"
+	"github.com/nightjar-mqtt/nightjar/internal/ops/sys"
 	"github.com/nightjar-mqtt/nightjar/internal/store/pebble"
 )
 
@@ -135,4 +136,31 @@ func newBroker(o broker.Options) (*broker.Broker, error) {
 		err = errors.Join(err, o.Store.Close())
 	}
 	return b, err
+}
+
+// storeFigures are the store's for $SYS; nil: it has none.
+func storeFigures(store broker.Store) func() []sys.Figure {
+	p, ok := store.(*pebble.Store)
+	if !ok {
+		return nil
+	}
+	return func() []sys.Figure {
+		s := p.Stats()
+		refusing := int64(0)
+		if s.Refusing != "" {
+			refusing = 1
+		}
+		return []sys.Figure{
+			{Name: "store/bytes/disk", Value: int64(s.DiskBytes)},
+			{Name: "store/bytes/free", Value: s.FreeBytes},
+			{Name: "store/batches", Value: s.Batches},
+			{Name: "store/batches/refused", Value: s.Refused},
+			{Name: "store/commits", Value: s.Commits},
+			{Name: "store/syncs", Value: s.Syncs},
+			{Name: "store/syncs/p50", Value: s.SyncP50.Microseconds()},
+			{Name: "store/syncs/p99", Value: s.SyncP99.Microseconds()},
+			{Name: "store/refusing", Value: refusing},
+			{Name: "store/reads/failed", Value: s.ReadErrors},
+		}
+	}
 }

@@ -26,6 +26,7 @@ type Tree struct {
 	most    int64 // of the heap
 	loads   loads
 	updated time.Time
+	more    []func() []Figure
 }
 
 // New makes a tree and publishes what never changes, and the loads, which begin with 0.
@@ -60,11 +61,14 @@ func (t *Tree) Run(interval time.Duration, stop <-chan struct{}) error {
 	}
 }
 
-// figure is a topic and its value.
-type figure struct {
-	name  string
-	value int64
+// Figure is a topic below $SYS/broker and its value.
+type Figure struct {
+	Name  string
+	Value int64
 }
+
+// Include adds figures that are not the broker's own, such as its store's. Before Run.
+func (t *Tree) Include(more func() []Figure) { t.more = append(t.more, more) }
 
 // Update publishes what has changed.
 func (t *Tree) Update() error {
@@ -79,8 +83,12 @@ func (t *Tree) Update() error {
 			return err
 		}
 	}
-	for _, f := range t.figures(&s) {
-		if err := t.set(f.name, strconv.FormatInt(f.value, 10)); err != nil {
+	figures := t.figures(&s)
+	for _, more := range t.more {
+		figures = append(figures, more()...)
+	}
+	for _, f := range figures {
+		if err := t.set(f.Name, strconv.FormatInt(f.Value, 10)); err != nil {
 			return err
 		}
 	}
@@ -93,13 +101,13 @@ func (t *Tree) Update() error {
 }
 
 // figures are Mosquitto's, in its order.
-func (t *Tree) figures(s *broker.Stats) []figure {
+func (t *Tree) figures(s *broker.Stats) []Figure {
 	// A retained message that waits for clients, too, counts twice here, once in Mosquitto.
 	stored := int64(s.Retained + s.Queued)
 	packets, bytes := t.to.Backlog()
 	heap := t.heap()
 	t.most = max(t.most, heap)
-	return []figure{
+	return []Figure{
 		{"clients/total", int64(s.Sessions)},
 		{"clients/maximum", int64(s.ClientsMaximum)},
 		{"clients/disconnected", int64(s.Sessions - s.Clients)},
