@@ -127,12 +127,9 @@ func scene(t *testing.T, address string) {
 	}
 }
 
-// Whatever topic Debian's mosquitto publishes, this broker does too, with a value of the same form; and where the meaning can
-// be compared, with the same value.
-func TestAsMosquitto(t *testing.T) {
-	m := mosquitto.Start(t, "sys_interval 1")
-	theirs := watch(t, m.Addr)
-
+// serve runs a broker that publishes $SYS each second.
+func serve(t *testing.T) (address string) {
+	t.Helper()
 	o := broker.DefaultOptions()
 	o.Logger = slog.New(slog.DiscardHandler)
 	b, err := broker.New(o)
@@ -162,7 +159,17 @@ func TestAsMosquitto(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ours := watch(t, l.Addr().String())
+	return l.Addr().String()
+}
+
+// Whatever topic Debian's mosquitto publishes, this broker does too, with a value of the same form; and where the meaning can
+// be compared, with the same value.
+func TestAsMosquitto(t *testing.T) {
+	m := mosquitto.Start(t, "sys_interval 1")
+	theirs := watch(t, m.Addr)
+
+	address := serve(t)
+	ours := watch(t, address)
 
 	theirs.updates(t, 2)
 	ours.updates(t, 2)
@@ -178,7 +185,7 @@ func TestAsMosquitto(t *testing.T) {
 		}
 	}
 	scene(t, m.Addr)
-	scene(t, l.Addr().String())
+	scene(t, address)
 	theirs.updates(t, 2)
 	ours.updates(t, 2)
 	for _, n := range names {
