@@ -56,12 +56,14 @@ const (
 	EventConnect          = conn.EventConnect
 	EventDisconnect       = conn.EventDisconnect
 	EventRefused          = conn.EventRefused
+	EventLoginRefused     = conn.EventLoginRefused
 	EventPublishRefused   = conn.EventPublishRefused
 	EventSubscribeRefused = conn.EventSubscribeRefused
 	EventSubscribe        = conn.EventSubscribe
 	EventUnsubscribe      = conn.EventUnsubscribe
 	EventUnread           = conn.EventUnread
 	EventDropped          = conn.EventDropped
+	EventPacket           = conn.EventPacket
 )
 
 // Options configure a Broker. Start from DefaultOptions.

@@ -18,9 +18,9 @@ type Stats struct {
 	Connections     int // open sockets
 	Accepted        int64
 	Connects        int64 // CONNECT packets received
-	Clients         int // sessions with a connection
-	ClientsMaximum  int // the most there were at a time
-	Sessions        int // sessions, connected and absent
+	Clients         int   // sessions with a connection
+	ClientsMaximum  int   // the most there were at a time
+	Sessions        int   // sessions, connected and absent
 	SessionsExpired int
 
 	Subscriptions       int

@@ -75,7 +75,7 @@ func one(build func(dir string, at place) (*exec.Cmd, error)) func(string, place
 }
 
 func nightjarPeer(work string) *peer {
-	flags := []string{"serve", "-q", "--max-inflight-messages", "0", "--max-queued-messages", "0"}
+	flags := []string{"serve", "-q", "--data", "none", "--max-inflight-messages", "0", "--max-queued-messages", "0"}
 	return &peer{
 		name: nightjarName, config: "`nightjar " + strings.Join(flags, " ") + "`: the binary of this commit, memory store.",
 		findVersion: func(ctx context.Context) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/nightjar-mqtt/nightjar/bench/record"
 	"github.com/nightjar-mqtt/nightjar/bench/subject"
 	"github.com/nightjar-mqtt/nightjar/internal/bench"
 )
@@ -21,11 +22,11 @@ const (
 )
 
 // against runs one scenario against a fresh broker.
-func (s *settings) against(ctx context.Context, r *record, name string, o bench.Options) (*bench.Report, error) {
+func (s *settings) against(ctx context.Context, r *record.Record, name string, o bench.Options) (*bench.Report, error) {
 	if err := subject.RaiseDescriptors(descriptors); err != nil {
 		return nil, err
 	}
-	b, err := subject.Start(nil, "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
+	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (s *settings) against(ctx context.Context, r *record, name string, o bench.
 	return rep, nil
 }
 
-func (s *settings) subscriptions(ctx context.Context, r *record) error {
+func (s *settings) subscriptions(ctx context.Context, r *record.Record) error {
 	o := bench.DefaultOptions(bench.Subscribe)
 	o.Clients, o.Sessions, o.Subscriptions = s.scaled(connected), s.scaled(sessions), s.scaled(subscriptions)
 	o.Wildcards, o.Churn, o.Keep = wildcards, churnRate, true
@@ -67,33 +68,33 @@ func (s *settings) subscriptions(ctx context.Context, r *record) error {
 		return err
 	}
 	n := float64(o.Subscriptions)
-	r.info(fmt.Sprintf("%d sessions, %d of them connected", o.Sessions, o.Clients), float64(bare.Subscribe.Bytes)/float64(o.Sessions), "bytes each")
-	r.info("a subscription, its share of sessions and connections included", given.Subscribe.BytesPerSubscription, "bytes")
-	r.atMost("a subscription", float64(given.Subscribe.Bytes-bare.Subscribe.Bytes)/n, 200, "bytes")
-	r.info("subscribing", given.Subscribe.Rate, "/s")
-	r.atLeast("subscriptions that came and went at the given rate", given.Subscribe.Churn, 0.98*churnRate, "/s")
-	r.atLeast(fmt.Sprintf("of %d messages/s, delivered meanwhile", publishRate), given.Rate, 0.98*publishRate, "/s")
-	r.info("p99 of these", given.Latency.P99/1e3, "ms")
-	r.info("p99 without subscriptions coming and going", given.Alone.Latency.P99/1e3, "ms")
-	r.info("messages at full speed without", most.Alone.Rate, "/s")
-	r.info("messages at full speed with", most.Rate, "/s")
-	r.info("subscriptions that came and went at full speed", most.Subscribe.Churn, "/s")
-	r.atLeast("throughput kept", most.Subscribe.Kept, 0.8, "")
+	r.Info(fmt.Sprintf("%d sessions, %d of them connected", o.Sessions, o.Clients), float64(bare.Subscribe.Bytes)/float64(o.Sessions), "bytes each")
+	r.Info("a subscription, its share of sessions and connections included", given.Subscribe.BytesPerSubscription, "bytes")
+	r.AtMost("a subscription", float64(given.Subscribe.Bytes-bare.Subscribe.Bytes)/n, 200, "bytes")
+	r.Info("subscribing", given.Subscribe.Rate, "/s")
+	r.AtLeast("subscriptions that came and went at the given rate", given.Subscribe.Churn, 0.98*churnRate, "/s")
+	r.AtLeast(fmt.Sprintf("of %d messages/s, delivered meanwhile", publishRate), given.Rate, 0.98*publishRate, "/s")
+	r.Info("p99 of these", given.Latency.P99/1e3, "ms")
+	r.Info("p99 without subscriptions coming and going", given.Alone.Latency.P99/1e3, "ms")
+	r.Info("messages at full speed without", most.Alone.Rate, "/s")
+	r.Info("messages at full speed with", most.Rate, "/s")
+	r.Info("subscriptions that came and went at full speed", most.Subscribe.Churn, "/s")
+	r.AtLeast("throughput kept", most.Subscribe.Kept, 0.8, "")
 	return nil
 }
 
-func (s *settings) retained(ctx context.Context, r *record) error {
+func (s *settings) retained(ctx context.Context, r *record.Record) error {
 	o := bench.DefaultOptions(bench.Retained)
 	o.Clients, o.Rate, o.Keep, o.Everything = s.scaled(retainedAll), pairRate, true, true
 	rep, err := s.against(ctx, r, "retained", o)
 	if err != nil {
 		return err
 	}
-	r.info(fmt.Sprintf("storing %d retained messages", o.Clients), rep.Retained.StoreRate, "/s")
-	r.info("a retained message", rep.Retained.BytesPerTopic, "bytes")
-	r.atLeast("subscriptions to # that got all of them", float64(rep.Retained.Complete), 1, "")
-	r.info("time for one", rep.Retained.Seconds.P50/1e6, "s")
-	r.info("p99 of another client before", rep.Alone.Latency.P99/1e3, "ms")
-	r.atMost("p99 of another client meanwhile", rep.Latency.P99/1e3, 10, "ms")
+	r.Info(fmt.Sprintf("storing %d retained messages", o.Clients), rep.Retained.StoreRate, "/s")
+	r.Info("a retained message", rep.Retained.BytesPerTopic, "bytes")
+	r.AtLeast("subscriptions to # that got all of them", float64(rep.Retained.Complete), 1, "")
+	r.Info("time for one", rep.Retained.Seconds.P50/1e6, "s")
+	r.Info("p99 of another client before", rep.Alone.Latency.P99/1e3, "ms")
+	r.AtMost("p99 of another client meanwhile", rep.Latency.P99/1e3, 10, "ms")
 	return nil
 }

@@ -10,20 +10,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/nightjar-mqtt/nightjar/internal/bench"
+	"github.com/nightjar-mqtt/nightjar/bench/record"
 )
 
 type settings struct {
@@ -36,26 +32,6 @@ type settings struct {
 
 // scaled is a number of the full measurement.
 func (s *settings) scaled(n int) int { return max(1, int(float64(n)*s.scale)) }
-
-// result is one figure.
-type result struct {
-	Name   string  `json:"name"`
-	Value  float64 `json:"value"`
-	Unit   string  `json:"unit"`
-	Limit  float64 `json:"limit,omitempty"`
-	AtMost bool    `json:"at_most,omitempty"` // else the limit is the least; without limit it is for information
-	Passed bool    `json:"passed"`
-}
-
-// record is what is kept.
-type record struct {
-	Started string                   `json:"started"`
-	Commit  string                   `json:"commit"`
-	Scale   float64                  `json:"scale"`
-	Machine bench.Machine            `json:"machine"`
-	Results []result                 `json:"results"`
-	Reports map[string]*bench.Report `json:"reports"`
-}
 
 func main() {
 	var s settings
@@ -76,14 +52,10 @@ func main() {
 }
 
 func (s *settings) run(ctx context.Context) error {
-	started := time.Now().UTC()
-	r := &record{
-		Started: started.Format("2006-01-02 15:04"), Commit: commit(), Scale: s.scale, Machine: bench.ThisMachine(),
-		Reports: map[string]*bench.Report{},
-	}
+	r := record.New(s.scale)
 	parts := []struct {
 		name string
-		run  func(context.Context, *record) error
+		run  func(context.Context, *record.Record) error
 	}{{"match", s.match}, {"subscriptions", s.subscriptions}, {"retained", s.retained}}
 	var failures []error
 	ran := 0
@@ -99,64 +71,5 @@ func (s *settings) run(ctx context.Context) error {
 	if ran == 0 {
 		return fmt.Errorf("-only: there is no %q; match, subscriptions and retained exist", s.only)
 	}
-	for _, x := range r.Results {
-		if !x.Passed {
-			failures = append(failures, fmt.Errorf("%s: %g %s", x.Name, x.Value, x.Unit))
-		}
-	}
-	if s.history != "" {
-		failures = append(failures, r.write(filepath.Join(s.history, started.Format("2006-01-02-1504")+"-million.json")))
-	}
-	return errors.Join(failures...)
-}
-
-func commit() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty", "--tags").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// atMost and atLeast add a figure with its limit, info one without.
-func (r *record) atMost(name string, v, limit float64, unit string) {
-	r.add(result{Name: name, Value: v, Unit: unit, Limit: limit, AtMost: true, Passed: v <= limit})
-}
-
-func (r *record) atLeast(name string, v, limit float64, unit string) {
-	r.add(result{Name: name, Value: v, Unit: unit, Limit: limit, Passed: v >= limit})
-}
-
-func (r *record) info(name string, v float64, unit string) {
-	r.add(result{Name: name, Value: v, Unit: unit, Passed: true})
-}
-
-func (r *record) add(x result) {
-	r.Results = append(r.Results, x)
-	verdict, bound := "passed", "at least"
-	if x.AtMost {
-		bound = "at most"
-	}
-	if !x.Passed {
-		verdict = "FAILED"
-	}
-	if x.Limit == 0 && !x.AtMost {
-		fmt.Printf("%-62s %12.4g %s\n", x.Name, x.Value, x.Unit)
-		return
-	}
-	fmt.Printf("%-62s %12.4g %-10s %s %g: %s\n", x.Name, x.Value, x.Unit, bound, x.Limit, verdict)
-}
-
-func (r *record) write(name string) error {
-	for _, rep := range r.Reports {
-		rep.Intervals = nil // too much to keep
-	}
-	text, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(name, append(text, '\n'), 0o644)
+	return errors.Join(append(failures, r.Finish(s.history, "million"))...)
 }

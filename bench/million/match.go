@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nightjar-mqtt/nightjar/bench/record"
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
@@ -24,7 +25,7 @@ const (
 
 // match times the router in this process: what a topic's receivers cost to find when the loop remembers them, and when it
 // has never seen the topic.
-func (s *settings) match(_ context.Context, r *record) error {
+func (s *settings) match(_ context.Context, r *record.Record) error {
 	rt, err := router.New(router.Options{
 		Limits: &session.Limits{Outboxes: new(outbox.Budget)}, Store: memory.Store{}, Loops: 1,
 		Post: func(int, func(int, int64)) {},
@@ -78,7 +79,7 @@ func (s *settings) match(_ context.Context, r *record) error {
 	if err != nil {
 		return err
 	}
-	r.atMost(fmt.Sprintf("a topic among %d subscriptions, remembered", n), float64(cached)/1e3, 1, "µs")
-	r.atMost("a topic never seen before", float64(uncached)/1e3, 5, "µs")
+	r.AtMost(fmt.Sprintf("a topic among %d subscriptions, remembered", n), float64(cached)/1e3, 1, "µs")
+	r.AtMost("a topic never seen before", float64(uncached)/1e3, 5, "µs")
 	return nil
 }

@@ -7,6 +7,7 @@
 package access
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -29,6 +30,7 @@ type Access struct {
 	rising     atomic.Bool // the generation is about to rise
 	reloading  sync.Mutex
 	grants     *grants
+	cache      cache
 	hashers    pool // compute
 	askers     pool // wait for web servers
 }
@@ -40,14 +42,15 @@ var (
 
 // New reads all files that o names. An error names each of them that cannot be used.
 func New(o Options, log *slog.Logger) (*Access, error) {
-	a := &Access{log: log, grants: newGrants()}
+	a := &Access{log: log, grants: newGrants(), cache: cache{seed: maphash.MakeSeed()}}
 	if _, err := a.Reload(o); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// Close ends its goroutines and returns when they have. Logins that wait are refused, and so are those that come.
+// Close ends its goroutines and returns when they have. Logins that wait to be checked are refused, and so are those that
+// come.
 func (a *Access) Close() {
 	a.hashers.close()
 	a.askers.close()
@@ -135,10 +138,23 @@ const (
 
 // MayPublish decides on a PUBLISH or a will.
 func (a *Access) MayPublish(who *broker.Identity, topic string, qos byte, retain bool) broker.Decision {
+	generation := a.generation.Load() // before the state: what is remembered may be newer than it says, not older
 	st := a.state.Load()
 	if st.open || who == nil {
 		return allowed
 	}
+	slot := a.cache.slot(who, topic)
+	if r := slot.Load(); r.about(who, topic, qos, retain, generation) {
+		return r.decision
+	}
+	d := a.mayPublish(st, who, topic, qos, retain)
+	if admit() {
+		put(slot, who, topic, qos, retain, generation, d)
+	}
+	return d
+}
+
+func (a *Access) mayPublish(st *state, who *broker.Identity, topic string, qos byte, retain bool) broker.Decision {
 	client := acl.Client{Username: who.Username, ClientID: who.ClientID}
 	if !st.known {
 		return decision(st.others.publish(&client, nil, topic, qos, retain))
@@ -152,7 +168,7 @@ func (a *Access) MayPublish(who *broker.Identity, topic string, qos byte, retain
 		}
 		return allowed
 	}
-	client.Address, client.Listener = g.address, g.listener
+	client.Address, client.Listener = g.address, g.short
 	return decision(st.site(g.listener).publish(&client, g, topic, qos, retain))
 }
 
@@ -175,7 +191,7 @@ func (a *Access) MayReceive(who *broker.Identity, topic string) broker.Decision 
 		}
 		return allowed
 	}
-	client.Address, client.Listener = g.address, g.listener
+	client.Address, client.Listener = g.address, g.short
 	return decision(st.site(g.listener).receive(&client, g, topic))
 }
 
@@ -195,7 +211,7 @@ func (a *Access) MaySubscribe(who *broker.Identity, filter string) broker.Decisi
 	case g.subscribe == nil:
 		return allowed
 	}
-	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.listener}
+	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.short}
 	if !g.subscribe.Covers(&client, filter) {
 		return broker.Decision{Rule: notInSubscribe}
 	}

@@ -28,6 +28,7 @@ const (
 type grant struct {
 	way                way
 	listener           string
+	short              string // the listener as rules call it
 	address            netip.Addr
 	publish, subscribe *acl.Filters // nil: there is no such list
 	source             string       // of the lists, for the log

@@ -221,7 +221,7 @@ func (t *attempt) accept(by way, name string, g *grant) {
 		if g == nil {
 			g = &grant{}
 		}
-		g.way, g.listener, g.address = by, t.l.Listener, t.address
+		g.way, g.listener, g.short, g.address = by, t.l.Listener, acl.ListenerName(t.l.Listener), t.address
 		who := broker.Identity{ClientID: t.l.ClientID, Username: name}
 		t.a.grants.put(who, g, func() {
 			if !g.expires.IsZero() {
@@ -270,7 +270,7 @@ func (t *attempt) log(why string) {
 	if t.address.IsValid() {
 		from = t.address.String()
 	}
-	t.a.log.Warn("login refused from "+from+": "+why, "user", t.l.Username, "client", t.l.ClientID, "listener", t.l.Listener)
+	t.a.log.Warn("login refused from "+from+": "+why, "event", broker.EventLoginRefused, "user", t.l.Username, "client", t.l.ClientID, "listener", t.l.Listener)
 }
 
 func (t *attempt) verdict(v broker.Verdict) { t.done(v) }

@@ -25,10 +25,16 @@ type Settings struct {
 	ConfigFile string
 	// Ports are for the loopback addresses; they count when neither Addresses nor the configuration file say where to listen.
 	Ports []int
+	// TLSKeyLog is a file for the secrets of TLS connections, for debugging; empty: none.
+	TLSKeyLog string
 	// Verbose has everything logged, Quiet nothing, whatever the configuration file says.
 	Verbose, Quiet bool
 
 	Broker broker.Options
+	// Data is the directory of what must survive; empty: the usual place (see docs/durability.md); NoData: nothing survives.
+	Data string
+	// Sync says when it is synced; see ParseSync.
+	Sync string
 	// Addresses to listen on: HOST:PORT, or a URL with one of the schemes mqtt, mqtts, ws, wss. With none, Ports on the
 	// loopback addresses.
 	Addresses []string
@@ -50,7 +56,7 @@ type Settings struct {
 // DefaultSettings are those of `nightjar serve` without flags: loopback only, anybody on this machine may connect.
 func DefaultSettings() Settings {
 	return Settings{
-		Broker: broker.DefaultOptions(), SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
+		Broker: broker.DefaultOptions(), Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
 		LogLevel: slog.LevelInfo, Self: "nightjar", Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }

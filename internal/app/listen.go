@@ -4,75 +4,144 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/config"
 )
 
-// socket is an open listener and what is spoken on it.
+// socket is a listener with its open sockets.
 type socket struct {
-	net.Listener
-	scheme    string
-	transport broker.Transport
-	of        *config.Listener // nil: there is no configuration file
-	closing   atomic.Bool
+	broker.Listener
+	sockets []net.Listener
+	scheme  string
 }
 
 func (s *socket) String() string {
 	if s.scheme == "mqtt" {
-		return s.Addr().String()
+		return s.sockets[0].Addr().String()
 	}
-	return s.scheme + "://" + s.Addr().String()
+	return s.scheme + "://" + s.sockets[0].Addr().String()
+}
+
+func (s *socket) close() {
+	for _, l := range s.sockets {
+		_ = l.Close()
+	}
+	if s.Certificates != nil {
+		s.Certificates.Close()
+	}
+}
+
+func closeAll(ls []*socket) {
+	for _, l := range ls {
+		l.close()
+	}
 }
 
 // openSockets opens the sockets of listeners, all or none.
-func (v *server) openSockets(listeners []*config.Listener) (out []*socket, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(out)
-			out = nil
-		}
-	}()
+func (v *server) openSockets(c *config.Settings, listeners []*config.Listener) (out []*socket, err error) {
 	for _, l := range listeners {
-		opened, err := v.openListener(l)
+		opened, err := v.openListener(c, l)
 		if err != nil {
 			// Machines without IPv6 have no ::1.
 			if l.Local() && l.Host == "::1" && len(out) > 0 {
 				v.log.Info("no listener on ::1", "reason", err)
 				continue
 			}
-			return out, err
+			closeAll(out)
+			return nil, err
 		}
-		out = append(out, opened...)
+		out = append(out, opened)
 	}
 	return out, nil
 }
 
-func closeAll(ls []*socket) {
-	for _, l := range ls {
-		l.closing.Store(true)
-		_ = l.Close()
+func (v *server) openListener(c *config.Settings, l *config.Listener) (*socket, error) {
+	b, err := v.brokerListener(c, l)
+	if err != nil {
+		return nil, err
 	}
+	out := &socket{Listener: b, scheme: l.Protocol}
+	s := broker.Socket{Path: l.Path, Mode: os.FileMode(l.SocketMode), Domain: l.SocketDomain, Interface: l.BindInterface}
+	if l.Path == "" {
+		s.Address = net.JoinHostPort(l.Host, strconv.Itoa(l.Port))
+	}
+	if out.sockets, err = broker.OpenSockets(s); err != nil {
+		out.close()
+		return nil, fmt.Errorf("%s: %w", l.Position, err)
+	}
+	for _, opened := range out.sockets {
+		v.log.Info(opening(l, opened.Addr()))
+	}
+	return out, nil
 }
 
-func (v *server) openListener(l *config.Listener) (out []*socket, err error) {
-	t := broker.Transport{WebSocket: l.Protocol == "websockets", Origins: l.Origins}
-	if l.TLS.Used() {
-		cert, err := tls.LoadX509KeyPair(l.TLS.CertFile, l.TLS.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("%s: certificate %s with key %s: %w", l.Name(), l.TLS.CertFile, l.TLS.KeyFile, err)
+// opening is Mosquitto's sentence for a socket.
+func opening(l *config.Listener, addr net.Addr) string {
+	kind := "websockets"
+	if l.Protocol == "mqtt" {
+		kind = "ipv6"
+		if a, ok := addr.(*net.TCPAddr); ok && a.IP.To4() != nil {
+			kind = "ipv4"
 		}
-		t.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
-	socks, err := broker.Listen(net.JoinHostPort(l.Host, strconv.Itoa(l.Port)))
+	if l.Path != "" {
+		return fmt.Sprintf("Opening unix listen socket on path %s.", l.Path)
+	}
+	return fmt.Sprintf("Opening %s listen socket on port %d.", kind, l.Port)
+}
+
+// brokerListener is what clients meet at a listener. It reads certificates.
+func (v *server) brokerListener(c *config.Settings, l *config.Listener) (broker.Listener, error) {
+	limits := listenerLimits(c, l)
+	out := broker.Listener{Name: l.Name(), Limits: &limits, Transport: broker.Transport{
+		WebSocket: l.Protocol == "websockets", Mixed: l.Protocol == "mqtt+websockets", Origins: l.Origins, Proxy: proxy(l)}}
+	if !l.TLS.Used() {
+		return out, nil
+	}
+	certificates, err := broker.LoadCertificates(tlsFiles(l, v.s.TLSKeyLog), v.log)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", l.Position, l.Name(), err)
+		return out, fmt.Errorf("%s: %s: %w", l.Position, l.Name(), err)
 	}
-	v.log.Info("Opening " + l.Protocol + " listen socket on port " + strconv.Itoa(l.Port) + ".")
-	return []*socket{{Listener: socks, scheme: l.Protocol, transport: t, of: l}}, nil
+	out.Certificates = certificates
+	return out, nil
+}
+
+func tlsFiles(l *config.Listener, keyLog string) broker.TLSFiles {
+	t := &l.TLS
+	f := broker.TLSFiles{
+		Pair: broker.CertificatePair{CertFile: t.CertFile, KeyFile: t.KeyFile}, CAFile: t.CAFile, CAPath: t.CAPath,
+		RequireCertificate: t.RequireCertificate, CRLFile: t.CRLFile, IgnoreDates: t.NoDateChecks, MinVersion: t.Version,
+		Ciphers: t.Ciphers, KeyLogFile: keyLog,
+	}
+	if f.MinVersion == "tlsv1.1" { // Mosquitto's table has it; it is not safe
+		f.MinVersion = ""
+	}
+	for _, pair := range t.SNI {
+		f.More = append(f.More, broker.CertificatePair(pair))
+	}
+	return f
+}
+
+func proxy(l *config.Listener) *broker.Proxy {
+	if l.ProxyProtocol == "" {
+		return nil
+	}
+	p := &broker.Proxy{V1: l.ProxyProtocol == "1", V2: l.ProxyProtocol == "2", RequireTLS: l.ProxyRequireTLS,
+		RequireCertificate: l.ProxyProtocol == "2" && l.TLS.RequireCertificate}
+	for _, text := range l.ProxyTrusted {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil { // config has checked that it is one of both
+			addr := netip.MustParseAddr(text)
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		p.Trusted = append(p.Trusted, prefix)
+	}
+	return p
 }
 
 // listen opens all sockets that the flags ask for, or none.
@@ -102,7 +171,7 @@ func (s *Settings) listen() (ls []*socket, err error) {
 			return ls, err
 		}
 		ls = append(ls, l)
-		_, chosen, err := net.SplitHostPort(l.Addr().String())
+		_, chosen, err := net.SplitHostPort(l.sockets[0].Addr().String())
 		if err != nil {
 			return ls, err
 		}
@@ -124,7 +193,7 @@ func (s *Settings) open(address string) (*socket, error) {
 	switch scheme {
 	case "mqtt", "mqtts":
 	case "ws", "wss":
-		out.transport.WebSocket = true
+		out.WebSocket = true
 	default:
 		return nil, fmt.Errorf("cannot listen on %s: %q is not a scheme; use mqtt, mqtts, ws or wss", address, scheme)
 	}
@@ -136,13 +205,13 @@ func (s *Settings) open(address string) (*socket, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot listen on %s: certificate %s with key %s: %w", address, s.CertFile, s.KeyFile, err)
 		}
-		out.transport.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		out.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
 	l, err := broker.Listen(hostPort)
 	if err != nil {
 		return nil, err
 	}
-	out.Listener = l
+	out.sockets = []net.Listener{l}
 	return out, nil
 }
 
@@ -153,7 +222,7 @@ func (s *Settings) greet(ls []*socket) {
 	var port string
 	for _, l := range ls {
 		where = append(where, l.String())
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
+		if a, ok := l.sockets[0].Addr().(*net.TCPAddr); ok {
 			loopback = loopback && a.IP.IsLoopback()
 			if l.scheme == "mqtt" && port == "" {
 				port = strconv.Itoa(a.Port)
@@ -164,8 +233,8 @@ func (s *Settings) greet(ls []*socket) {
 	if !loopback && s.Broker.Authenticator == nil {
 		who = "ANYBODY who reaches these addresses may connect, publish and read"
 	}
-	fmt.Fprintf(s.Stdout, "nightjar version %s listens on %s (MQTT 3.1, 3.1.1 and 5; %s; messages are kept in memory only)\n",
-		s.Version, strings.Join(where, " and "), who)
+	fmt.Fprintf(s.Stdout, "nightjar version %s listens on %s (MQTT 3.1, 3.1.1 and 5; %s; %s)\n",
+		s.Version, strings.Join(where, " and "), who, s.kept())
 	if port == "" {
 		return
 	}

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/config"
@@ -29,10 +31,12 @@ func (v *server) reload() {
 		return
 	}
 	changes := config.Diff(v.c, c)
-	if err := v.apply(c, changes); err != nil {
+	config.Keep(v.c, c)
+	if err := v.apply(c); err != nil {
 		v.log.Error("the configuration is not reloaded; the old one stays in force", "reason", err)
 		return
 	}
+	v.c = c
 	if len(changes) == 0 {
 		v.log.Info("the configuration has not changed; files that it names were read again")
 	}
@@ -45,21 +49,106 @@ func (v *server) reload() {
 	}
 }
 
-// apply makes c the configuration of the running broker.
-func (v *server) apply(c *config.Settings, changes []config.Change) error {
-	o := brokerOptions(c)
-	o.Authenticator, o.Authorizer = v.access, v.access
-	o.Engine, o.Loops, o.MatchCache = "", 0, 0
-	change, err := v.access.Reload(accessOptions(c))
+// apply makes c the configuration of the running broker. What may fail comes first, and is taken back then.
+func (v *server) apply(c *config.Settings) error {
+	p, err := v.planListeners(c)
 	if err != nil {
 		return err
 	}
-	if err := v.b.Reload(o); err != nil {
+	if err := v.logs.Reload(logOptions(c, v.s.Stdout, v.s.Stderr)); err != nil {
+		p.abandon()
 		return err
 	}
+	change, err := v.access.Reload(accessOptions(c))
+	if err != nil {
+		p.abandon()
+		return errors.Join(err, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
+	}
+	o := brokerOptions(c)
+	o.Authenticator, o.Authorizer = v.access, v.access
+	o.Engine, o.Loops, o.MatchCache = "", 0, 0 // they stay
+	if err := v.b.Reload(o); err != nil {
+		p.abandon()
+		_, back := v.access.Reload(accessOptions(v.c))
+		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
+	}
+	v.followListeners(p)
 	if n := v.b.Recheck(change.Revoked); n > 0 {
 		v.log.Log(noContext, broker.LevelNotice, "clients were disconnected that may no longer connect", "count", n)
 	}
-	v.c = c
+	if c.SysInterval != v.c.SysInterval {
+		if err := v.publishSys(c.SysInterval); err != nil {
+			v.log.Error("$SYS is not published any more", "reason", err)
+		}
+	}
 	return nil
 }
+
+// plan is what a new configuration does to the listeners.
+type plan struct {
+	opened  []*socket
+	changed []broker.Listener // all that stay
+	gone    []string
+}
+
+// planListeners opens sockets that are new, and reads certificates, so that the rest cannot fail.
+func (v *server) planListeners(c *config.Settings) (p plan, err error) {
+	running := make(map[string]bool)
+	for _, l := range v.b.Listeners() {
+		running[l.Name] = true
+	}
+	var opening []*config.Listener
+	for _, l := range c.Listeners {
+		if !running[l.Name()] {
+			opening = append(opening, l)
+			continue
+		}
+		delete(running, l.Name())
+		b, err := v.brokerListener(c, l)
+		if err != nil {
+			p.abandon()
+			return p, err
+		}
+		p.changed = append(p.changed, b)
+	}
+	for name := range running {
+		p.gone = append(p.gone, name)
+	}
+	if p.opened, err = v.openSockets(c, opening); err != nil {
+		p.abandon()
+	}
+	return p, err
+}
+
+// abandon closes what was opened for a plan.
+func (p *plan) abandon() {
+	closeAll(p.opened)
+	for _, l := range p.changed {
+		if l.Certificates != nil {
+			l.Certificates.Close()
+		}
+	}
+}
+
+var errListenerGone = errors.New("the listener is no longer in the configuration")
+
+func (v *server) followListeners(p plan) {
+	for _, l := range p.changed {
+		if err := v.b.UpdateListener(l); err != nil {
+			v.log.Error("a listener could not be changed", "listener", l.Name, "reason", err)
+		}
+	}
+	for _, name := range p.gone {
+		ctx, cancel := context.WithTimeout(noContext, stopTime)
+		if err := v.b.StopListener(ctx, name, errListenerGone); err != nil {
+			v.log.Error("a listener could not be stopped", "listener", name, "reason", err)
+		}
+		cancel()
+	}
+	for _, l := range p.opened {
+		v.serve(l)
+	}
+}
+
+// stopTime bounds how long the clients of a listener that goes may take to be told.
+const stopTime = 5 * time.Second

@@ -52,7 +52,10 @@ func (v *server) runFlags(signals <-chan os.Signal) (err error) {
 	if v.sockets, err = s.listen(); err != nil {
 		return err
 	}
-	if v.b, err = broker.New(s.Broker); err != nil {
+	if s.Broker.Store, err = s.openData(v.log); err != nil {
+		return err
+	}
+	if v.b, err = newBroker(s.Broker); err != nil {
 		return err
 	}
 	v.serveAll()
@@ -135,7 +138,8 @@ func (v *server) prepare(profile string) error {
 
 // start opens the sockets, gives up rights, and begins to serve.
 func (v *server) start() (err error) {
-	if v.sockets, err = v.openSockets(v.c.Listeners); err != nil {
+	v.greetLocal()
+	if v.sockets, err = v.openSockets(v.c, v.c.Listeners); err != nil {
 		return err
 	}
 	if err := v.writePID(); err != nil {
@@ -153,12 +157,21 @@ func (v *server) start() (err error) {
 	if o.Store, err = openStore(&v.c.Store, v.log); err != nil {
 		return err
 	}
-	if v.b, err = broker.New(o); err != nil {
+	if v.b, err = newBroker(o); err != nil {
 		return err
 	}
 	v.logs.PublishTo(func(topic string, payload []byte) { _ = v.b.Publish(topic, payload, 2, false) })
 	v.serveAll()
 	return v.publishSys(v.c.SysInterval)
+}
+
+// greetLocal says, in Mosquitto's words, that nobody else can connect.
+func (v *server) greetLocal() {
+	if !v.c.Listeners[0].Local() {
+		return
+	}
+	v.log.Warn("Starting in local only mode. Connections will only be possible from clients running on this machine.")
+	v.log.Warn("Create a configuration file which defines a listener to allow remote access.")
 }
 
 // serveAll lets clients in.
@@ -172,9 +185,9 @@ func (v *server) serveAll() {
 // serve lets clients in by a socket.
 func (v *server) serve(l *socket) {
 	go func() {
-		err := v.b.ServeTransport(l.Listener, l.transport)
-		if !l.closing.Load() {
-			v.failed <- fmt.Errorf("a listener failed: %w", err)
+		err := v.b.ServeListener(l.Listener, l.sockets...)
+		if err != nil && !errors.Is(err, broker.ErrShutdown) {
+			v.failed <- fmt.Errorf("%s failed: %w", l.Name, err)
 		}
 	}()
 }

@@ -1,14 +1,11 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 
 	"github.com/nightjar-mqtt/nightjar/internal/config"
 )
-
-var errNoStore = errors.New("persistence is not supported by this version")
 
 // unsupported are options that the table knows and this version does nothing with. A configuration that needs one of them
 // is refused, because running without it would be a surprise.
@@ -21,7 +18,6 @@ func unsupported(c *config.Settings) (out config.Problems) {
 		option string
 		used   bool
 	}{
-		{"persistence", c.Store.Persistence},
 		{"allow_duplicate_messages", !c.AllowDuplicates},
 		{"clientid_prefixes", c.ClientIDPrefix != ""},
 		{"enable_control_api", c.ControlAPI},
@@ -39,14 +35,8 @@ func unsupported(c *config.Settings) (out config.Problems) {
 			option string
 			used   bool
 		}{
-			{"bind_interface", l.BindInterface != ""},
-			{"protocol", l.Protocol == "http_api" || l.Protocol == "mqtt+websockets"},
+			{"protocol", l.Protocol == "http_api"},
 			{"http_dir", l.HTTPDir != ""},
-			{"enable_proxy_protocol", l.ProxyProtocol != ""},
-			{"crlfile", l.TLS.CRLFile != ""},
-			{"sni_certfile", len(l.TLS.SNI) > 0},
-			{"disable_client_cert_date_checks", l.TLS.NoDateChecks},
-			{"listener", l.Path != ""},
 		} {
 			if u.used {
 				add(u.option, l.Name())

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nightjar-mqtt/nightjar/internal/access/authority"
 )
 
 // certCommand makes what TLS needs: an authority of one's own, and what it signs.
@@ -63,14 +65,14 @@ func (f *certFlags) register(cmd *cobra.Command, days int, what string) {
 func (f *certFlags) path(name string) string { return filepath.Join(f.dir, name) }
 
 // authority loads the authority.
-func (f *certFlags) authority() (*authority, error) {
+func (f *certFlags) authority() (*authority.Authority, error) {
 	if f.caCert == "" {
 		f.caCert = f.path("ca.crt")
 	}
 	if f.caKey == "" {
 		f.caKey = f.path("ca.key")
 	}
-	return loadAuthority(f.caCert, f.caKey)
+	return authority.Load(f.caCert, f.caKey)
 }
 
 // until is when a certificate made now ends.
@@ -93,7 +95,7 @@ func certCACommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := makeAuthority(name, until, f.path("ca.crt"), f.path("ca.key")); err != nil {
+			if err := authority.Make(name, until, f.path("ca.crt"), f.path("ca.key")); err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()
@@ -139,7 +141,7 @@ func certServerCommand() *cobra.Command {
 				base = strings.NewReplacer("*", "any", ":", "-").Replace(names[0])
 			}
 			cert, key := f.path(base+".crt"), f.path(base+".key")
-			until, err = ca.server(names, until, cert, key)
+			until, err = ca.Server(names, until, cert, key)
 			if err != nil {
 				return err
 			}
@@ -203,7 +205,7 @@ func certClientCommand() *cobra.Command {
 				base = args[0]
 			}
 			cert, key := f.path(base+".crt"), f.path(base+".key")
-			until, err = ca.client(args[0], until, cert, key)
+			until, err = ca.Client(args[0], until, cert, key)
 			if err != nil {
 				return err
 			}
@@ -242,7 +244,7 @@ func certRevokeCommand() *cobra.Command {
 				certs = append(certs, a)
 			}
 			list := f.path("ca.crl")
-			n, err := ca.revoke(certs, until, list)
+			n, err := ca.Revoke(certs, until, list)
 			if err != nil {
 				return err
 			}

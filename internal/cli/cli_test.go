@@ -124,22 +124,28 @@ func startNightjar(t *testing.T, scheme string) (port string) {
 	if scheme != "" {
 		where = []string{"--listen", scheme + "127.0.0.1:0"}
 	}
-	cmd := exec.Command("nightjar", append([]string{"serve"}, where...)...)
+	port, cmd, stderr := startServe(t, scheme, append(where, "--data", "none")...)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended, which Wait tells
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("nightjar serve: %v\n%s", err, stderr)
+		}
+	})
+	return port
+}
+
+// startServe runs 'nightjar serve' and waits until it says on what port of loopback it listens.
+func startServe(t *testing.T, scheme string, args ...string) (port string, cmd *exec.Cmd, stderr *bytes.Buffer) {
+	t.Helper()
+	cmd, stderr = exec.Command("nightjar", append([]string{"serve"}, args...)...), new(bytes.Buffer)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended, which Wait tells
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("nightjar serve: %v\n%s", err, &stderr)
-		}
-	})
 	listens := regexp.MustCompile(`listens on ` + scheme + `127\.0\.0\.1:(\d+)`)
 	found := make(chan string, 1)
 	go func() {
@@ -156,7 +162,7 @@ func startNightjar(t *testing.T, scheme string) (port string) {
 		_ = cmd.Process.Kill()
 		t.Fatal("nightjar serve does not say what it listens on")
 	}
-	return port
+	return port, cmd, stderr
 }
 
 // output runs a client and returns what it prints.

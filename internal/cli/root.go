@@ -23,6 +23,10 @@ var commands = []func() *cobra.Command{
 	pubCommand,
 	subCommand,
 	certCommand,
+	importCommand,
+	storeCommand,
+	passwdCommand,
+	aclCommand,
 	benchCommand,
 }
 

@@ -68,6 +68,26 @@ func Diff(old, new *Settings) []Change {
 	return out
 }
 
+// Keep takes the values of changes that are not live over from old to new, so that new is what is in force.
+func Keep(old, new *Settings) {
+	keep := func(scopes []Scope, a, b *target) {
+		for _, o := range Options {
+			if o.bind == nil || o.Live || !slices.Contains(scopes, o.Scope) {
+				continue
+			}
+			reflect.ValueOf(o.bind(b)).Elem().Set(reflect.ValueOf(o.bind(a)).Elem())
+		}
+	}
+	keep([]Scope{General}, &target{s: old}, &target{s: new})
+	for _, l := range new.Listeners {
+		for _, was := range old.Listeners {
+			if was.Name() == l.Name() {
+				keep([]Scope{OfListener}, &target{s: old, l: was}, &target{s: new, l: l})
+			}
+		}
+	}
+}
+
 func diffListeners(old, new *Settings, compare func(string, []Scope, *target, *target)) (out []Change) {
 	before := make(map[string]*Listener)
 	for _, l := range old.Listeners {

@@ -12,12 +12,7 @@ import (
 var ownOptions = []*Option{
 	{Name: "data_dir", Own: true, Takes: "DIRECTORY", def: "nightjar.data in persistence_location", About: "Where the store is kept.", bind: func(t *target) any { return &t.s.Store.DataDir }},
 	{Name: "sync", Own: true, Takes: "always|interval TIME|never", def: "always", parse: parseSync, About: "When what is acknowledged reaches the disk: always before the acknowledgement; at most TIME later (lost: what was acknowledged since, if the machine stops); when the system likes.",
-		bind: func(t *target) any {
-			return &struct {
-				s string
-				i time.Duration
-			}{t.s.Store.Sync, t.s.Store.SyncInterval}
-		}},
+		bind: func(t *target) any { return &t.s.Store.Sync }},
 	{Name: "engine", Own: true, words: []string{"epoll", "goroutine"}, def: "the platform's best", About: "What moves the bytes.", bind: func(t *target) any { return &t.s.Own.Engine }},
 	{Name: "loops", Own: true, def: "one per core", check: between("loops", 0, 4096), About: "Event loops.", bind: func(t *target) any { return &t.s.Own.Loops }},
 	{Name: "connect_timeout", Own: true, Live: true, check: positive("connect_timeout"), About: "Time a new connection has to send CONNECT.", bind: func(t *target) any { return &t.s.Own.ConnectTimeout }},
@@ -106,7 +101,7 @@ func parseSync(p *parser, value string) *fault {
 	st := &p.s.Store
 	switch words[0] {
 	case "always", "never":
-		st.Sync, st.SyncInterval = words[0], 0
+		st.Sync = Sync{Mode: words[0]}
 		return nil
 	case "interval":
 		if len(words) < 2 {
@@ -114,7 +109,7 @@ func parseSync(p *parser, value string) *fault {
 		}
 		d, f := (&Option{Name: "sync", check: positive("sync")}).parseDuration(words[1])
 		if f == nil {
-			st.Sync, st.SyncInterval = "interval", d
+			st.Sync = Sync{Mode: "interval", Interval: d}
 		}
 		return f
 	}

@@ -163,6 +163,15 @@ func parseSNIKey(p *parser, value string) *fault {
 	return nil
 }
 
+func parseSocketMode(p *parser, value string) *fault {
+	n, err := strconv.ParseUint(firstWord(value), 8, 32)
+	if err != nil || n == 0 || n > 0o777 {
+		return faultf("", "%q are no permissions in octal, such as 0660", value)
+	}
+	p.l.SocketMode = uint32(n)
+	return nil
+}
+
 // Plugins of Mosquitto's that are built in here, by the names of their files.
 const (
 	pluginPasswords = "mosquitto_password_file"

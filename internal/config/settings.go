@@ -159,15 +159,19 @@ type Log struct {
 
 // Store is what survives the process.
 type Store struct {
-	Persistence bool
-	Location    string
-	File        string
-	DataDir     string
-	// Sync is always, interval or never; SyncInterval belongs to interval.
-	Sync              string
-	SyncInterval      time.Duration
+	Persistence       bool
+	Location          string
+	File              string
+	DataDir           string
+	Sync              Sync
 	AutosaveInterval  int
 	AutosaveOnChanges bool
+}
+
+// Sync says when what is acknowledged reaches the disk.
+type Sync struct {
+	Mode     string        // always, interval, never
+	Interval time.Duration // at most so much later
 }
 
 // Directory is where the store keeps its files.
@@ -193,6 +197,7 @@ type Listener struct {
 
 	BindInterface       string
 	SocketDomain        string // ipv4, ipv6; empty: both
+	SocketMode          uint32 // permissions of a unix socket; 0: what the umask leaves
 	Protocol            string // mqtt, websockets, mqtt+websockets, http_api
 	Versions            []int  // 3, 4, 5
 	MaxConnections      int    // -1: no limit
@@ -303,7 +308,7 @@ func Defaults() *Settings {
 			Entries: 65536, HashQueue: 1024, RememberLogins: 10000},
 		Rate:  Rate{Action: "slow"},
 		Log:   Log{Stderr: true, Facility: "daemon", Timestamp: true, Types: []string{"error", "warning", "notice", "information"}, Format: "text"},
-		Store: Store{File: "mosquitto.db", Sync: "always", AutosaveInterval: 1800},
+		Store: Store{File: "mosquitto.db", Sync: Sync{Mode: "always"}, AutosaveInterval: 1800},
 
 		localOnly: true,
 	}

@@ -41,7 +41,7 @@ var table = []rule{
 	// The program.
 	{pkg: "cmd/nightjar", imports: []string{"internal/cli"}},
 	{pkg: "internal/cli",
-		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/password", "internal/strftime", "client", "mqtt", "mqtt/topic"},
+		imports: []string{"internal/app", "internal/bench", "internal/config", "internal/access/acl", "internal/access/authority", "internal/access/password", "internal/store/control", "internal/store/mosquittodb", "internal/store/pebble", "internal/strftime", "client", "mqtt", "mqtt/topic"},
 		tests:   []string{"test/mosquitto"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/net/proxy", "golang.org/x/term"}},
 	{pkg: "internal/app",
@@ -64,6 +64,7 @@ var table = []rule{
 	{pkg: "internal/access/acl", imports: []string{"mqtt/topic"}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/jwt", imports: []string{"mqtt/topic"}, modules: []string{jwt}},
 	{pkg: "internal/access/httphook", imports: []string{"mqtt/topic"}},
+	{pkg: "internal/access/authority"},
 	{pkg: "internal/access/throttle", pure: true},
 	{pkg: "internal/access/ratelimit", pure: true},
 	// The load generator is on the broker's event loops, because it must be cheaper than any broker.
@@ -73,7 +74,7 @@ var table = []rule{
 	// Public: embedding. broker itself stays light; what is heavy is an opt-in below it.
 	{pkg: "broker",
 		imports: []string{"internal/core/...", "internal/edge/...", "internal/ops/sys", "internal/store", "internal/store/memory", "mqtt", "mqtt/topic"},
-		tests:   []string{"client", "internal/store/..."},
+		tests:   []string{"client", "internal/access/authority", "internal/store/...", "test/mosquitto"},
 		modules: []string{sys}},
 	{pkg: "broker/durable", imports: []string{"broker", "internal/store", "internal/store/pebble"}, tests: []string{"client", "mqtt"}},
 	{pkg: "broker/cluster", imports: []string{"broker", "internal/store", "mqtt", "mqtt/topic"}, tests: []string{"client"},
@@ -83,7 +84,7 @@ var table = []rule{
 	{pkg: "internal/edge/netloop", imports: []string{"internal/core/outbox"}, modules: []string{sys}},
 	{pkg: "internal/edge/layer", imports: []string{"internal/edge/netloop", "internal/core/outbox"},
 		modules: []string{"github.com/gobwas/ws", "github.com/pires/go-proxyproto"}},
-	{pkg: "internal/edge/certs"},
+	{pkg: "internal/edge/certs", tests: []string{"internal/access/authority"}},
 	{pkg: "internal/edge/listener",
 		imports: []string{"internal/edge/certs", "internal/edge/netloop", "internal/edge/layer", "internal/core/conn", "internal/core/outbox"},
 		tests:   []string{"client", "mqtt"},
@@ -112,8 +113,8 @@ var table = []rule{
 	{pkg: "internal/store/memory", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"}},
 	{pkg: "internal/store/control"},
 	{pkg: "internal/store/mosquittodb", imports: []string{"internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"},
-		tests: []string{"internal/store/storetest", "test/mosquitto"}},
-	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt"}, tests: []string{"internal/store/storetest"},
+		tests: []string{"broker", "internal/store/pebble", "internal/store/storetest", "test/mosquitto"}},
+	{pkg: "internal/store/pebble", imports: []string{"internal/store", "internal/core/session", "internal/core/message", "mqtt", "mqtt/topic"}, tests: []string{"internal/store/storetest"},
 		modules: []string{"github.com/cockroachdb/pebble", sys}},
 
 	// Public: what other programs import.

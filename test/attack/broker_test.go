@@ -89,7 +89,7 @@ func start(t *testing.T, o options) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"serve", "--port", "0"}, o.args...)
+	args := append([]string{"serve", "--port", "0", "--data", "none"}, o.args...)
 	if o.engine != "" {
 		args = append(args, "--engine", o.engine)
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nightjar-mqtt/nightjar/broker"
 )
 
 // nightjar is this tree's broker, built with the race detector once per test run, on one network engine.
@@ -32,7 +34,14 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := ""
+	// One engine is tried with the durable store, the other without.
+	dir, data := "", "none"
+	if n.engine == broker.Engines()[0] {
+		if data, err = os.MkdirTemp("", "conformance-data-"); err != nil {
+			return nil, err
+		}
+	}
+	args = append(args, "--data", data)
 	if n.over.secure() {
 		id, err := testIdentity()
 		if err != nil {
@@ -53,8 +62,12 @@ func (n nightjar) Start(o Options) (Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if dir != "" {
-		p.tidy = func() { _ = os.RemoveAll(dir) }
+	p.tidy = func() {
+		for _, made := range []string{dir, data} {
+			if filepath.IsAbs(made) {
+				_ = os.RemoveAll(made)
+			}
+		}
 	}
 	if err := p.awaitAddr(func() string { return nightjarAddr(p.out.String()) }); err != nil {
 		return nil, err

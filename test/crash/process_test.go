@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +24,8 @@ type target interface {
 	// kill ends it as a crash does, stop in order.
 	kill() error
 	stop() error
+	// falter starts it and kills it while it recovers, as far as chance has it.
+	falter() error
 	// log is what it said in its last life.
 	log() string
 }
@@ -121,6 +124,14 @@ func (p *process) stop() error {
 	return nil
 }
 
+func (p *process) falter() error {
+	if _, err := p.begin(); err != nil {
+		return err
+	}
+	time.Sleep(rand.N(30 * time.Millisecond)) // a random moment is what is wanted
+	return p.kill()
+}
+
 // end signals the process and waits for its end. A process that was not there any more is an error: nobody else ends it.
 func (p *process) end(sig syscall.Signal) error {
 	if p.cmd == nil {
@@ -165,9 +176,10 @@ func nightjar(t testing.TB, dir, sync string) *process {
 	}
 	// Nothing may be dropped because a queue is full.
 	args := []string{"serve", "--listen", "127.0.0.1:0", "--max-queued-messages", "0"}
-	if dir != "" {
-		args = append(args, "--data", dir, "--sync", sync)
+	if dir == "" {
+		dir = "none"
 	}
+	args = append(args, "--data", dir, "--sync", sync)
 	p := &process{
 		command: func() (*exec.Cmd, string, error) { return exec.Command(bin, args...), "", nil },
 		address: regexp.MustCompile(`listens on (127\.0\.0\.1:[0-9]+)`),

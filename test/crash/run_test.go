@@ -38,7 +38,7 @@ type run struct {
 	rng     *rand.Rand
 	life    int
 	clean   int // one death in this many is a shutdown; 0: none, 1: all
-	early   int // one start in this many is killed before it listens, as far as the target can
+	early   int // one start in this many fails while the broker recovers; 0: none
 	minLoad time.Duration
 	maxLoad time.Duration
 	deaths  int
@@ -48,6 +48,9 @@ type run struct {
 // newRun starts the broker, and its clients with their sessions.
 func newRun(t testing.TB, target target, o workload.Options) (*run, error) {
 	rec := history.NewRecorder()
+	if e, ok := target.(interface{ record(*history.Recorder) }); ok {
+		e.record(rec)
+	}
 	r := &run{t: t, target: target, rec: rec, load: workload.New(o, rec), rng: rand.New(rand.NewPCG(o.Seed, 1)), minLoad: 20 * time.Millisecond, maxLoad: 250 * time.Millisecond}
 	t.Cleanup(r.load.Close)
 	if err := r.revive(); err != nil {
@@ -90,17 +93,11 @@ func (r *run) die() error {
 	if err := r.target.kill(); err != nil {
 		return err
 	}
-	p, ok := r.target.(*process)
-	if !ok || r.early == 0 || r.rng.IntN(r.early) > 0 {
+	if r.early == 0 || r.rng.IntN(r.early) > 0 {
 		return nil
 	}
-	// Once more, while it recovers.
-	if _, err := p.begin(); err != nil {
-		return err
-	}
-	time.Sleep(time.Duration(r.rng.Int64N(int64(30 * time.Millisecond)))) // a random moment is what is wanted
 	r.deaths++
-	return p.kill()
+	return r.target.falter()
 }
 
 // round is a load with some deaths in it, and the drain behind it.

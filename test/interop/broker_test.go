@@ -38,8 +38,8 @@ type broker struct {
 var overs = []string{"mqtts", "ws", "wss"}
 
 // nightjarArgs is the one place that knows Nightjar's flags. Port 0 lets the kernel choose.
-func nightjarArgs(engine, authority string) []string {
-	args := []string{"serve", "--engine", engine, "--listen", "127.0.0.1:0",
+func nightjarArgs(engine, authority, data string) []string {
+	args := []string{"serve", "--engine", engine, "--listen", "127.0.0.1:0", "--data", data,
 		"--cert", filepath.Join(authority, certFile), "--key", filepath.Join(authority, keyFile)}
 	for _, scheme := range overs {
 		args = append(args, "--listen", scheme+"://127.0.0.1:0")
@@ -82,7 +82,7 @@ func startNightjar(t *testing.T, engine string) *broker {
 		t.Fatal(err)
 	}
 	authority := makeAuthority(t)
-	cmd := exec.Command(bin, nightjarArgs(engine, authority)...)
+	cmd := exec.Command(bin, nightjarArgs(engine, authority, t.TempDir())...)
 	b := &broker{log: &tail{}, ports: map[string]int{}, ca: filepath.Join(authority, caFile)}
 	if b.port, err = start(t, cmd, b.log, nightjarListens); err != nil {
 		t.Fatalf("nightjar %v; its output:\n%s", err, b.log)

@@ -1,9 +1,12 @@
 package acl
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
 )
 
 // Client is whom a decision is about.
@@ -11,7 +14,7 @@ type Client struct {
 	Username string // "": anonymous
 	ClientID string
 	Address  netip.Addr // the zero Addr: not known
-	Listener string     // its name; "": not known, or the only one
+	Listener string     // its ListenerName; "": not known
 }
 
 // Decision is allowed or not, and why: Rule is the line that decided, with file and number, or says that there was none.
@@ -129,6 +132,31 @@ func (l *List) Publish(who *Client, topic string, qos byte, retain bool) Decisio
 // Receive decides whether a client gets the messages of a topic.
 func (l *List) Receive(who *Client, topic string) Decision {
 	return l.decide(&query{who: who, topic: topic, access: read})
+}
+
+// Explain decides as the broker does, and says so in its words: it knows, too, where clients may not publish whatever the
+// rules. action is "publish", "subscribe" or "receive".
+func (l *List) Explain(who *Client, action, name string, qos byte, retain bool) (Decision, error) {
+	valid := topic.ValidName
+	if action == "subscribe" {
+		valid = topic.ValidFilter
+	}
+	if err := valid([]byte(name)); err != nil {
+		return Decision{}, fmt.Errorf("'%s': %w", name, err)
+	}
+	switch action {
+	case "publish":
+		first, _, _ := strings.Cut(name, "/")
+		if first == "$SYS" || first == "$CONTROL" || first == "$share" {
+			return Decision{Rule: "reserved topic"}, nil
+		}
+		return l.Publish(who, name, qos, retain), nil
+	case "receive":
+		return l.Receive(who, name), nil
+	case "subscribe":
+		return l.Subscribe(who, name), nil
+	}
+	return Decision{}, fmt.Errorf("unknown action '%s': expected publish, subscribe or receive", action)
 }
 
 // Subscribe decides on a filter of a SUBSCRIBE. As in Mosquitto anybody may subscribe to anything; what of it is delivered

@@ -1,6 +1,7 @@
 package acl
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -113,6 +114,8 @@ func TestDecide(t *testing.T) {
 		{"bob", "c", "", "", "write", "op/bob/1", false, ""},
 		{"bob", "c", "", "inside", "read", "inside/1", true, "37"},
 		{"bob", "c", "", "", "read", "inside/1", false, ""},
+		{"bob", "c", "", "inside:192.0.2.1", "read", "inside/1", true, "37"},
+		{"bob", "c", "", "insider", "read", "inside/1", false, ""},
 	} {
 		who := &Client{Username: c.user, ClientID: c.id, Listener: c.listener}
 		if c.from != "" {
@@ -181,6 +184,27 @@ func TestNamesInPatterns(t *testing.T) {
 		d := l.Publish(&Client{Username: c.user, ClientID: c.id}, c.topic, 0, false)
 		if d.Allowed != c.want || !strings.HasPrefix(d.Rule, c.rule) {
 			t.Errorf("%+v: %v by %q", c, d.Allowed, d.Rule)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	l := mustParse(t, "topic read a/#\ntopic deny a/b\n")
+	for _, c := range []struct {
+		action, topic, want string
+	}{
+		{"receive", "a/c", "true acl:1: topic read a/#"}, {"receive", "a/b", "false acl:2: topic deny a/b"}, {"publish", "a/c", "false no rule matched in acl"},
+		{"publish", "$SYS/x", "false reserved topic"}, {"publish", "$CONTROL/x", "false reserved topic"}, {"publish", "a/#", ""}, {"receive", "#", ""},
+		{"subscribe", "x/#", "true " + granted}, {"subscribe", "$share/g/x", "true " + granted}, {"subscribe", "x/#/y", ""}, {"delete", "x", ""},
+	} {
+		d, err := l.Explain(&Client{ClientID: "c"}, c.action, c.topic, 0, false)
+		if got := fmt.Sprint(d.Allowed, " ", d.Rule); err == nil && got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%+v: %s, %v", c, got, err)
+		}
+	}
+	for name, want := range map[string]string{"listener 1883": "1883", "listener 1883 ::1": "1883:::1", "listener 0 /run/x": "0:/run/x", "": ""} {
+		if got := ListenerName(name); got != want {
+			t.Errorf("%q is %q", name, got)
 		}
 	}
 }

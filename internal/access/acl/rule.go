@@ -64,10 +64,25 @@ func (c *condition) holds(who *Client, q *query, deny bool) bool {
 	case c.from != nil && !within(c.from, who.Address) || within(c.notFrom, who.Address):
 		return false
 	}
-	if c.listeners != nil && !anyMatches(c.listeners, who.Listener) && (who.Listener != "" || !deny) {
+	if c.listeners != nil && !isListener(c.listeners, who.Listener) && (who.Listener != "" || !deny) {
 		return false
 	}
 	return c.isAbout(who)
+}
+
+// isListener: "1883" is the listener "1883:192.0.2.1", too.
+func isListener(list []string, name string) bool {
+	for _, l := range list {
+		if rest, ok := strings.CutPrefix(name, l); ok && (rest == "" || rest[0] == ':') {
+			return true
+		}
+	}
+	return false
+}
+
+// ListenerName is how conditions call a listener: "listener 1883 192.0.2.1" of the configuration file is 1883:192.0.2.1.
+func ListenerName(name string) string {
+	return strings.Join(strings.Fields(strings.TrimPrefix(name, "listener ")), ":")
 }
 
 // isAbout: the client is one of those that are named.

@@ -128,6 +128,9 @@ func Write(path, text string) (err error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
+		if statErr == nil && errors.Is(err, fs.ErrPermission) {
+			return overwrite(path, text) // the file is ours, its directory is not
+		}
 		return err
 	}
 	defer func() {
@@ -151,5 +154,19 @@ func Write(path, text string) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err = os.Rename(f.Name(), path); err != nil && statErr == nil {
+		os.Remove(f.Name())
+		return overwrite(path, text) // a file that is mounted by itself, as in a container, cannot be replaced
+	}
+	return err
+}
+
+// overwrite writes into the file as it stands. If that is cut short, so is the file.
+func overwrite(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -8,6 +8,7 @@ package conn
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
@@ -70,6 +71,7 @@ type Conn struct {
 	unread    bool // not read before the outbox is empty; see holdBack
 	opening   bool // counted among those without CONNECT
 	told      bool // the log has the client's not reading
+	debug     bool // the log wants each packet; looked up once per read
 }
 
 // eviction is the wish of another connection to have the client id.
@@ -108,6 +110,7 @@ func (c *Conn) Opened(_ int, now int64) {
 // Data takes what has been read; see netloop.Handler.
 func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 	w := c.sh.Router.Worker(loop, now)
+	c.debug = c.sh.logs(slog.LevelDebug)
 	for n < len(p) && c.state != stateWaiting && !c.unread {
 		if c.state == stateClosed {
 			return len(p), 0, false
@@ -284,10 +287,16 @@ func (c *Conn) send(w *router.Worker, frame []byte) {
 		w.Count(session.MessagesSent, 1)
 		w.Count(session.BytesSent, len(frame))
 	}
+	if c.debug {
+		c.sh.packetSent(c, frame)
+	}
 }
 
 // handle passes a packet to its handler. An error ends the connection with its code.
 func (c *Conn) handle(w *router.Worker, f mqtt.Frame) error {
+	if c.debug && f.Type != mqtt.PUBLISH {
+		c.sh.packetReceived(c, f.Type)
+	}
 	switch c.state {
 	case stateNew:
 		c.sh.common.connects.Add(1)

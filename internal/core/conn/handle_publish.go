@@ -22,6 +22,9 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	if err := c.checkPublish(p); err != nil {
 		return err
 	}
+	if c.debug {
+		c.sh.publishReceived(c, p)
+	}
 	if c.sh.MountPoint != "" {
 		if err := c.mountTopic(sc, p); err != nil {
 			return err
@@ -201,8 +204,10 @@ func (c *Conn) mayPublish(m *message.Message) (code mqtt.ReasonCode, why string)
 	if limit := c.live().MaxPayload; limit > 0 && len(m.Payload) > limit {
 		return mqtt.PacketTooLarge, "payload larger than the limit"
 	}
-	if d := c.sh.Router.MayPublish(c.id, m.Topic, m.QoS, m.Retain); !d.Allowed {
-		return mqtt.NotAuthorized, d.Rule
+	if r := c.sh.Router; r.Restricted() {
+		if d := r.MayPublish(c.id, m.Topic, m.QoS, m.Retain); !d.Allowed {
+			return mqtt.NotAuthorized, d.Rule
+		}
 	}
 	return mqtt.Success, ""
 }

@@ -28,6 +28,7 @@ const (
 	EventConnect          = "connect"
 	EventDisconnect       = "disconnect"
 	EventRefused          = "connection_refused"
+	EventLoginRefused     = "login_refused" // by whoever decides, which knows more than the connection
 	EventPublishRefused   = "publish_refused"
 	EventSubscribeRefused = "subscribe_refused"
 	EventSubscribe        = "subscribe"
@@ -35,6 +36,7 @@ const (
 	EventUnread           = "unread"
 	EventMemory           = "memory"
 	EventDropped          = "dropped"
+	EventPacket           = "packet"
 )
 
 // log writes a line. It is made only if somebody wants it.
@@ -82,7 +84,7 @@ func (sh *Shared) disconnected(c *Conn, why error) {
 	}
 	attrs = append(attrs, slog.String("cause", cause))
 	if why != nil {
-		attrs = append(attrs, slog.String("reason", why.Error()))
+		attrs = append(attrs, slog.String("reason", detail(why)))
 	}
 	sh.log(LevelNotice, EventDisconnect, "connection closed", attrs...)
 }
@@ -96,7 +98,7 @@ func (sh *Shared) refused(c *Conn, why error) {
 		attrs = append(attrs, slog.String("user", c.id.Username))
 	}
 	if why != nil {
-		attrs = append(attrs, slog.String("reason", why.Error()))
+		attrs = append(attrs, slog.String("reason", detail(why)))
 	}
 	sh.log(slog.LevelWarn, EventRefused, "connection refused", attrs...)
 }
@@ -129,6 +131,22 @@ func (sh *Shared) unsubscribed(c *Conn, filter string) {
 	if sh.logs(LevelUnsubscribe) {
 		sh.log(LevelUnsubscribe, EventUnsubscribe, "client unsubscribes", slog.String("client", c.id.ClientID), slog.String("filter", filter))
 	}
+}
+
+// packetReceived and the like are for log_type debug: a line per packet from a client and per answer to it, but never what a
+// packet carries.
+func (sh *Shared) packetReceived(c *Conn, t mqtt.PacketType) {
+	sh.log(slog.LevelDebug, EventPacket, "packet received", slog.String("packet", t.String()), slog.String("client", c.describe()))
+}
+
+func (sh *Shared) publishReceived(c *Conn, p *mqtt.Publish) {
+	sh.log(slog.LevelDebug, EventPacket, "packet received", slog.String("packet", mqtt.PUBLISH.String()), slog.String("client", c.describe()),
+		slog.Bool("dup", p.Dup), slog.Int("qos", int(p.QoS)), slog.Bool("retain", p.Retain), slog.Int("id", int(p.PacketID)),
+		slog.String("topic", string(p.Topic)), slog.Int("bytes", len(p.Payload)))
+}
+
+func (sh *Shared) packetSent(c *Conn, frame []byte) {
+	sh.log(slog.LevelDebug, EventPacket, "packet sent", slog.String("packet", mqtt.PacketType(frame[0]>>4).String()), slog.String("client", c.describe()))
 }
 
 // Causes for which no reason code of MQTT stands.
@@ -172,6 +190,15 @@ func Cause(why error) string {
 		return causeOf(e.Code)
 	}
 	return CauseLost
+}
+
+// detail is what an error says beyond its Cause.
+func detail(why error) string {
+	var r *refusal
+	if errors.As(why, &r) {
+		return r.reason
+	}
+	return why.Error()
 }
 
 // causeOf gives Mosquitto's words for a reason code.

@@ -102,8 +102,13 @@ func (o *Outbox) AppendGuarded(guard *atomic.Uint32, want uint32, limit int, hea
 	case int(o.bytes.Load()) > limit:
 		g = Full
 	default:
-		o.copyIn(head)
-		o.addPayload(payload, owned)
+		if t, n := o.tail, len(head)+len(payload); t != nil && n <= RefThreshold && len(t.buf)-t.w >= n {
+			t.w += copy(t.buf[t.w:], head)
+			t.w += copy(t.buf[t.w:], payload)
+		} else {
+			o.copyIn(head)
+			o.addPayload(payload, owned)
+		}
 		o.count(len(head) + len(payload))
 		wake = o.promise()
 	}

@@ -25,20 +25,13 @@ func (r *Router) SetAuthorizer(a Authorizer) {
 // SetMaxClients bounds the sessions from now on; those that are there stay.
 func (r *Router) SetMaxClients(n int) { r.most.Store(int64(n)) }
 
-// generation is a number that stands as long as decisions do.
-func (w *Worker) generation() uint64 {
-	a := w.auth
-	g := a.base + w.r.renamed.Load() // both only rise
-	if a.Authorizer != nil {
-		g += a.Generation()
-	}
-	return g
-}
-
 // mayReceive asks whether a client may read a topic.
 func (w *Worker) mayReceive(who *message.Identity, topic string) bool {
 	return w.auth.Authorizer == nil || w.auth.MayReceive(who, topic).Allowed
 }
+
+// Restricted reports whether there is an authorizer. It spares the question where there is none.
+func (r *Router) Restricted() bool { return r.auth.Load().Authorizer != nil }
 
 // MayPublish asks the authorizer.
 func (r *Router) MayPublish(who *message.Identity, topic string, qos byte, retain bool) Decision {

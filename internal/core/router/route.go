@@ -56,7 +56,10 @@ func (w *Worker) stamp(topic string) (s stamp) {
 	if w.r.groups.members.Load() > 0 {
 		s.shared = w.r.shared.Stamp(topic)
 	}
-	s.acl = w.generation()
+	s.acl = w.auth.base + w.r.renamed.Load() // both only rise
+	if w.auth.Authorizer != nil {
+		s.acl += w.auth.Generation()
+	}
 	return s
 }
 

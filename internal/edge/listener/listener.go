@@ -4,6 +4,7 @@ package listener
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
@@ -67,7 +68,15 @@ func New(t Transport, ls *Layers, sh *conn.Shared) Factory {
 // Addresses are those of a transport that New has made.
 func Addresses(t conn.Transport) (peer, local string) {
 	c := t.(netloop.Conn)
-	return c.RemoteAddr().String(), c.LocalAddr().String()
+	return words(c.RemoteAddr()), words(c.LocalAddr())
+}
+
+// words are an address as people read it. The client's end of a Unix socket has none.
+func words(a net.Addr) string {
+	if u, ok := a.(*net.UnixAddr); ok && (u.Name == "" || u.Name == "@") {
+		return "unix"
+	}
+	return a.String()
 }
 
 // Certificate is the client's of a transport that New has made, and its common name.

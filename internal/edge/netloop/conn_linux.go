@@ -20,13 +20,13 @@ type conn struct {
 	part  *partial    // nil: nothing is left of what has been read
 	links links[conn] // its place on the loop's wheel
 	peer  endpoint
+	from  uint16 // number of its listener's address in the engine's book; 0: none
 
 	ops    atomic.Uint32 // op…: what other goroutines want the owner to do
 	refs   atomic.Int32  // who may use fd: the owner (or the writer who inherits from it), and short borrowers
 	fd     int32
 	slot   uint32 // index in the loop's table; noSlot: not registered (before open, after detach)
 	events uint32 // what epoll is told to report
-	from   uint16 // number of its listener's address in the engine's book; 0: none
 
 	again   bool // on the run-again list
 	linger  bool // CloseAfterFlush has begun: what arrives is discarded

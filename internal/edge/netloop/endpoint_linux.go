@@ -2,6 +2,7 @@ package netloop
 
 import (
 	"encoding/binary"
+	"math"
 	"net"
 	"net/netip"
 	"strconv"
@@ -10,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endpoint is an address in 24 bytes without pointers. It is kept because after a reset the kernel no longer tells who
+// endpoint is an address in 22 bytes without pointers. It is kept because after a reset the kernel no longer tells who
 // the peer was, which is when the log wants to know.
 type endpoint struct {
 	ip   [16]byte
-	zone uint32
+	zone uint16 // of the interface, for link-local addresses; 0 also if its number is larger
 	port uint16
 	kind uint8
 }
@@ -56,7 +57,11 @@ func ipEndpoint(a netip.Addr, port uint16, zone uint32) (e endpoint) {
 		copy(e.ip[:], ip4[:])
 		return e
 	}
-	return endpoint{kind: ip6Addr, port: port, zone: zone, ip: a.As16()}
+	e = endpoint{kind: ip6Addr, port: port, ip: a.As16()}
+	if zone <= math.MaxUint16 {
+		e.zone = uint16(zone)
+	}
+	return e
 }
 
 func sockEndpoint(sa unix.Sockaddr) (e endpoint) {

@@ -79,6 +79,9 @@ func (c *Control) limited(event, msg string, level slog.Level, n int64) {
 	if st == nil || st.types&typeOf(level) == 0 {
 		return
 	}
+	if event != "" {
+		msg = strings.ReplaceAll(event, "_", " ") // a message may speak of one client
+	}
 	l := line{time: time.Now(), level: level, msg: msg + ": … and " + grouped(n) + " more in " + strconv.Itoa(int(limitWindow/time.Second)) + " s"}
 	if st.format == JSON {
 		l.attrs = append(l.attrs, slog.String(eventKey, event), slog.Int64("suppressed", n))

@@ -94,6 +94,8 @@ func TestSentences(t *testing.T) {
 		{slog.LevelWarn, event(broker.EventSubscribeRefused, "client", "c1", "filter", "a/#", "rule", "acl:3"), `Denied SUBSCRIBE from c1 to 'a/#': acl:3`},
 		{broker.LevelSubscribe, event(broker.EventSubscribe, "client", "c1", "qos", 1, "filter", "a/+"), `c1 1 a/+`},
 		{broker.LevelUnsubscribe, event(broker.EventUnsubscribe, "client", "c1", "filter", "a b"), `c1 "a b"`},
+		{slog.LevelDebug, event(broker.EventPacket, "packet", "PUBLISH", "client", "c1", "dup", false, "qos", 1, "retain", true, "id", 7, "topic", "a/b", "bytes", 5),
+			`Received PUBLISH from c1 (d0, q1, r1, m7, 'a/b', ... (5 bytes))`},
 		{slog.LevelInfo, []any{"k", "v", "err", errors.New("no\nway")}, `message: k=v err="no\nway"`},
 		{slog.LevelWarn, nil, `Warning: message`},
 		{slog.LevelError, []any{slog.Group("g", "a", 1)}, `Error: message: g.a=1`},
@@ -233,7 +235,7 @@ func TestFlood(t *testing.T) {
 			"Client c [a:1] disconnected: not authorised.\n":          3,
 			"Warning: connection refused: … and 1,204 more in 10 s\n": 1,
 			"New client connected":                                    5,
-			"client connected: … and 1,202 more in 10 s\n":            1,
+			"connect: … and 1,202 more in 10 s\n":                     1,
 			"Warning: something else\n":                               1,
 			"Client later [a:1] disconnected: not authorised.\n":      1,
 		} {

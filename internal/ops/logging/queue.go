@@ -23,13 +23,13 @@ var errStuck = errors.New("logging: a destination of the log takes nothing; is i
 
 // queue is the goroutine that writes lines. Whoever logs never waits for it.
 type queue struct {
-	ch    chan job
-	lost  atomic.Int64
-	done  chan struct{}
-	last  io.Writer // where failures of the log are told
+	ch   chan job
+	lost atomic.Int64
+	done chan struct{}
+	last io.Writer // where failures of the log are told
 	// render makes a line of the log's own.
 	render func(level slog.Level, msg string) []byte
-	sinks []sink    // the goroutine's
+	sinks  []sink // the goroutine's
 
 	mu     sync.RWMutex
 	closed bool

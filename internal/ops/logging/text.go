@@ -38,10 +38,28 @@ func sentence(b *bytes.Buffer, l *line) bool {
 		fmt.Fprintf(b, "%s %s %s", client, l.get("qos"), quote(l.get("filter")))
 	case broker.EventUnsubscribe:
 		fmt.Fprintf(b, "%s %s", client, quote(l.get("filter")))
+	case broker.EventPacket:
+		packet(b, l, client)
 	default:
 		return false
 	}
 	return true
+}
+
+func packet(b *bytes.Buffer, l *line, client string) {
+	what := l.get("packet")
+	if l.msg == "packet sent" {
+		fmt.Fprintf(b, "Sending %s to %s", what, client)
+		return
+	}
+	if l.get("client") == "" {
+		client = "<unknown>"
+	}
+	fmt.Fprintf(b, "Received %s from %s", what, client)
+	if topic := l.get("topic"); topic != "" {
+		fmt.Fprintf(b, " (d%d, q%s, r%d, m%s, '%s', ... (%s bytes))", bit(l.get("dup")), l.get("qos"), bit(l.get("retain")), l.get("id"),
+			quote(topic), l.get("bytes"))
+	}
 }
 
 func ended(b *bytes.Buffer, l *line, client string) {

@@ -7,6 +7,7 @@ package control
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ const SocketName = "control.sock"
 type Store interface {
 	// Checkpoint makes a copy of the store, as it is at one moment, in a directory that does not exist.
 	Checkpoint(dir string) error
-	// Compact gives back to the file system what is not needed. It may take minutes.
-	Compact() error
+	// Compact gives back to the file system what is not needed. It may take minutes, unless ctx ends.
+	Compact(ctx context.Context) error
 }
 
 type request struct {
@@ -52,6 +53,8 @@ type Server struct {
 	store Store
 	log   *slog.Logger
 	turn  sync.Mutex // one request at a time
+	ctx   context.Context
+	stop  context.CancelFunc
 	all   sync.WaitGroup
 	where *os.File // nil: the path was short enough
 	mu    sync.Mutex
@@ -80,13 +83,15 @@ func Serve(dir string, store Store, log *slog.Logger) (*Server, error) {
 		return nil, fmt.Errorf("no socket for 'nightjar store' in %s: %w", dir, err)
 	}
 	s := &Server{l: l, store: store, log: log, where: where, open: make(map[net.Conn]bool)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.all.Add(1)
 	go s.accept()
 	return s, nil
 }
 
-// Close stops listening and waits for a request that is being served.
+// Close stops listening and waits for a request that is being served; a compaction is broken off.
 func (s *Server) Close() error {
+	s.stop()
 	err := s.l.Close() // removes the socket
 	s.mu.Lock()
 	for c := range s.open {
@@ -161,7 +166,7 @@ func (s *Server) do(r request) error {
 		}
 		return s.store.Checkpoint(r.To)
 	case "compact":
-		return s.store.Compact()
+		return s.store.Compact(s.ctx)
 	}
 	return fmt.Errorf("the running broker does not know the request %q: is it another version than this program?", r.Do)
 }

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -25,7 +26,7 @@ func (s *store) Checkpoint(to string) error {
 	return s.fails
 }
 
-func (s *store) Compact() error { return s.Checkpoint("compact") }
+func (s *store) Compact(context.Context) error { return s.Checkpoint("compact") }
 
 func serve(t *testing.T, dir string, s control.Store) *control.Server {
 	t.Helper()

@@ -36,6 +36,7 @@ type Load struct {
 	probes      atomic.Uint64
 	refused     atomic.Uint64
 
+	noWills                       bool
 	stopLoad, stopDrain, stopHard context.CancelFunc
 	publishing, subscribing       sync.WaitGroup
 }
@@ -106,6 +107,9 @@ func New(o Options, rec *history.Recorder) *Load {
 // Refused is how often the broker refused, if that is tolerated.
 func (l *Load) Refused() uint64 { return l.refused.Load() }
 
+// Wills says whether the next rounds have wills.
+func (l *Load) Wills(on bool) { l.noWills = !on }
+
 // Setup makes the sessions and their subscriptions.
 func (l *Load) Setup(ctx context.Context) error {
 	var all sync.WaitGroup
@@ -129,6 +133,9 @@ func (l *Load) Start() {
 		l.publishing.Go(func() { p.run(load, hard) })
 	}
 	for _, w := range l.testators {
+		if l.noWills {
+			break
+		}
 		l.publishing.Go(func() { w.run(load) })
 	}
 	for _, s := range l.subscribers {

@@ -1,4 +1,6 @@
-package cli
+// Package authority is a private certificate authority in files: it makes itself, signs certificates for servers and clients,
+// and revokes them.
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -19,8 +21,8 @@ import (
 	"time"
 )
 
-// authority signs certificates.
-type authority struct {
+// Authority signs certificates.
+type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
@@ -28,8 +30,9 @@ type authority struct {
 // early is how long before now certificates begin to be valid: clocks differ.
 const early = time.Hour
 
-// makeAuthority makes a certificate that may sign others, and its key.
-func makeAuthority(name string, until time.Time, certFile, keyFile string) error {
+// Make makes an authority: a certificate that may sign others, and its key, each in a file that must not be there. name is
+// its common name; "": one is made up.
+func Make(name string, until time.Time, certFile, keyFile string) error {
 	serial := newSerial()
 	if name == "" {
 		name = fmt.Sprintf("Nightjar private CA %04x", serial.Uint64()&0xFFFF)
@@ -51,7 +54,7 @@ func newSerial() *big.Int {
 }
 
 // issue signs t with a new key, by ca or by itself, and writes both files or none.
-func issue(t *x509.Certificate, ca *authority, certFile, keyFile string) error {
+func issue(t *x509.Certificate, ca *Authority, certFile, keyFile string) error {
 	for _, name := range []string{certFile, keyFile} {
 		if _, err := os.Lstat(name); err == nil {
 			return fmt.Errorf("%s is there already and is not overwritten; remove it, or choose another --dir or --out", name)
@@ -62,7 +65,7 @@ func issue(t *x509.Certificate, ca *authority, certFile, keyFile string) error {
 		return err
 	}
 	if ca == nil {
-		ca = &authority{t, key}
+		ca = &Authority{t, key}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, ca.cert, &key.PublicKey, ca.key)
 	if err != nil {
@@ -97,8 +100,8 @@ func create(name string, mode os.FileMode, b *pem.Block) error {
 	return err
 }
 
-// loadAuthority reads one that makeAuthority has made.
-func loadAuthority(certFile, keyFile string) (*authority, error) {
+// Load reads one that Make has made.
+func Load(certFile, keyFile string) (*Authority, error) {
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("there is no certificate authority (%w); make one with 'nightjar cert ca', or name it by --dir, or by --ca and --ca-key", err)
@@ -113,11 +116,12 @@ func loadAuthority(certFile, keyFile string) (*authority, error) {
 	if time.Now().After(pair.Leaf.NotAfter) {
 		return nil, fmt.Errorf("the certificate authority %s was valid until %s; make another", certFile, pair.Leaf.NotAfter.Format(time.DateOnly))
 	}
-	return &authority{pair.Leaf, key}, nil
+	return &Authority{pair.Leaf, key}, nil
 }
 
-// server makes a certificate for hosts and tells until when it is valid: not longer than the authority.
-func (a *authority) server(names []string, until time.Time, certFile, keyFile string) (time.Time, error) {
+// Server makes a certificate for a server with these host names and IP addresses, and its key. It tells until when it is
+// valid: not longer than the authority.
+func (a *Authority) Server(names []string, until time.Time, certFile, keyFile string) (time.Time, error) {
 	t := a.leaf(names[0], until, x509.ExtKeyUsageServerAuth)
 	for _, n := range names {
 		if ip, err := netip.ParseAddr(n); err == nil {
@@ -135,8 +139,8 @@ func (a *authority) server(names []string, until time.Time, certFile, keyFile st
 // hostName is one as in RFC 1123, with an underscore for those who have it, and perhaps a wildcard at its front.
 var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$`)
 
-// client makes a certificate for a client.
-func (a *authority) client(name string, until time.Time, certFile, keyFile string) (time.Time, error) {
+// Client makes a certificate for a client with this common name, and its key. It tells until when it is valid.
+func (a *Authority) Client(name string, until time.Time, certFile, keyFile string) (time.Time, error) {
 	const longest = 64 // ub-common-name, RFC 5280
 	if name == "" || len(name) > longest || strings.ContainsAny(name, "/\\+#:") || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
 		return until, fmt.Errorf("%q cannot be a client's name: it has from 1 to %d bytes, and none of / \\ + # :", name, longest)
@@ -145,7 +149,7 @@ func (a *authority) client(name string, until time.Time, certFile, keyFile strin
 	return t.NotAfter, issue(t, a, certFile, keyFile)
 }
 
-func (a *authority) leaf(name string, until time.Time, usage x509.ExtKeyUsage) *x509.Certificate {
+func (a *Authority) leaf(name string, until time.Time, usage x509.ExtKeyUsage) *x509.Certificate {
 	if until.After(a.cert.NotAfter) {
 		until = a.cert.NotAfter
 	}
@@ -158,9 +162,9 @@ func (a *authority) leaf(name string, until time.Time, usage x509.ExtKeyUsage) *
 	}
 }
 
-// revoke adds certificates to a revocation list, or begins one, and tells how many are on it. The file is replaced in one
+// Revoke adds certificates to a revocation list, or begins one, and tells how many are on it. The file is replaced in one
 // step: a broker that reads it at any time finds a whole one.
-func (a *authority) revoke(certFiles []string, until time.Time, listFile string) (int, error) {
+func (a *Authority) Revoke(certFiles []string, until time.Time, listFile string) (int, error) {
 	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now().Add(-early), NextUpdate: until}
 	if old, err := readList(listFile); err == nil {
 		if err := old.CheckSignatureFrom(a.cert); err != nil {
