@@ -31,7 +31,7 @@ func (s *Store) Load(to session.Loader) (run uint64, err error) {
 			s.o.Dir, err)
 	}
 	if run, err = s.nextRun(); err != nil {
-		return 0, fmt.Errorf("store: %s: %w", s.o.Dir, err)
+		return 0, fmt.Errorf("store: counting the start: %w", err)
 	}
 	s.start(run, l)
 	return run, nil
@@ -51,7 +51,14 @@ func (s *Store) nextRun() (run uint64, err error) {
 		return 0, err
 	}
 	run++
-	return run, s.db.Set(keyRun, binary.AppendUvarint(nil, run), pebble.Sync)
+	set := make(chan error, 1)
+	go func() { set <- s.db.Set(keyRun, binary.AppendUvarint(nil, run), pebble.Sync) }()
+	select {
+	case err := <-set:
+		return run, err
+	case <-s.deadCh: // and Set does not return
+		return 0, s.dead
+	}
 }
 
 // start begins to take batches.

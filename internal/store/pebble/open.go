@@ -69,7 +69,7 @@ func (s *Store) open() error {
 	case was > format:
 		return fmt.Errorf("the store has format %d, this program knows up to %d: it was written by a newer one; start that, or restore a backup", was, format)
 	case was == 0:
-		if err := writeFormat(s.o.FS, s.o.Dir, beginning); err != nil {
+		if err := writeFormatLine(s.o.FS, s.o.Dir, beginning); err != nil {
 			return err
 		}
 	}
@@ -78,7 +78,7 @@ func (s *Store) open() error {
 	}
 	switch was {
 	case 0:
-		if err := writeFormat(s.o.FS, s.o.Dir, lineOf(format)); err != nil {
+		if err := writeFormat(s.o.FS, s.o.Dir, format); err != nil {
 			return errors.Join(err, s.db.Close())
 		}
 		return nil
@@ -112,7 +112,7 @@ func (s *Store) upgrade(was int) error {
 		if err := s.db.LogData(nil, pebble.Sync); err != nil {
 			return err
 		}
-		if err := writeFormat(fs, s.o.Dir, lineOf(v+1)); err != nil {
+		if err := writeFormat(fs, s.o.Dir, v+1); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func (s *Store) checkpoint(dir string, format int) error {
 	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
 		return err
 	}
-	return writeFormat(s.o.FS, dir, lineOf(format))
+	return writeFormat(s.o.FS, dir, format)
 }
 
 // openPebble turns Pebble's fatal errors into errors: nothing was promised yet.
@@ -163,7 +163,7 @@ func (s *Store) openPebble(exists bool) (*pebble.DB, error) {
 
 func (s *Store) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS: timedFS{s.o.FS, &s.syncs}, Lock: s.lock, Logger: logger{s}, Merger: counter,
+		FS: storeFS{s.o.FS, s}, Lock: s.lock, Logger: logger{s}, Merger: counter,
 		FormatMajorVersion: pebble.FormatWALSyncChunks,
 		CacheSize:          s.o.CacheBytes, MaxOpenFiles: s.o.MaxOpenFiles,
 		MemTableSize: uint64(s.o.MemTableBytes), MemTableStopWritesThreshold: 4,
@@ -172,11 +172,14 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		FlushDelayDeleteRange: flushDeletions,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				s.o.Logger.Error("the store could not write in the background; it tries again", "directory", s.o.Dir, "error", err)
+				s.o.Logger.Error("the store could not write in the background; it tries again", "directory", s.o.Dir, "error", err.Error())
 				s.space.soon()
 			},
 			DataCorruption: func(i pebble.DataCorruptionInfo) {
-				s.o.Logger.Error("a file of the store is damaged; what is in it cannot be read", "directory", s.o.Dir, "file", i.Path, "error", i.Details)
+				s.o.Logger.Error("a file of the store is damaged; what is in it cannot be read", "directory", s.o.Dir, "file", i.Path, "error", i.Details.Error())
+				if compacting() {
+					s.compactionFailed(i.Path, i.Details)
+				}
 			},
 			DiskSlow: func(i pebble.DiskSlowInfo) {
 				s.o.Logger.Warn("the disk is slow", "directory", s.o.Dir, "operation", i.OpType.String(), "file", i.Path, "duration", i.Duration)
@@ -189,8 +192,6 @@ func (s *Store) pebbleOptions() *pebble.Options {
 	o.Experimental.FileCacheShards = 1
 	return o
 }
-
-func lineOf(format int) string { return formatLine + strconv.Itoa(format) }
 
 // readFormat is the format of the store in a directory; 0: there is none, and nothing else either.
 func readFormat(fs vfs.FS, dir string) (int, error) {
@@ -235,7 +236,11 @@ func mustBeEmpty(fs vfs.FS, dir string) error {
 }
 
 // writeFormat replaces the format file.
-func writeFormat(fs vfs.FS, dir, line string) error {
+func writeFormat(fs vfs.FS, dir string, format int) error {
+	return writeFormatLine(fs, dir, formatLine+strconv.Itoa(format))
+}
+
+func writeFormatLine(fs vfs.FS, dir, line string) error {
 	name := fs.PathJoin(dir, formatFile)
 	f, err := fs.Create(name+".new", vfs.WriteCategoryUnspecified)
 	if err != nil {

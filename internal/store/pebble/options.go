@@ -69,6 +69,9 @@ type Options struct {
 	// the process; if it returns, all further commits fail with err. nil: the reason is logged and the process exits with
 	// ExitFatal.
 	Fatal func(err error)
+
+	// retryAfter is when a compaction reads again what it could not read; tests have less patience.
+	retryAfter []time.Duration
 }
 
 // ExitFatal is the exit code of a process that ends because its store could not go on.
@@ -92,6 +95,9 @@ func (o *Options) complete() {
 	}
 	if o.MaxOpenFiles <= 0 {
 		o.MaxOpenFiles = 256
+	}
+	if o.retryAfter == nil {
+		o.retryAfter = []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,6 +18,9 @@ type space struct {
 	full atomic.Pointer[session.ErrRefused] // nil: there is room
 	free atomic.Int64                       // bytes; -1: not known
 	look chan struct{}                      // asks for a look at once
+	// stuck is how many writes wait for room: until they have been made, the store is full whatever the file system says.
+	stuck   atomic.Int64
+	atClose int // how often a write has waited since Close; guarded by Store.mu
 }
 
 const (
@@ -64,15 +68,48 @@ func (sp *space) check(s *Store) {
 	}
 	was := sp.full.Load()
 	switch free := int64(u.AvailBytes); {
-	case least < 0:
+	case least < 0 && was == nil:
 	case was == nil && free < least:
 		sp.full.Store(&session.ErrRefused{Reason: fmt.Sprintf("the disk is full: %d MiB are free, %d MiB are needed", free>>20, least>>20)})
 		s.o.Logger.Error("the disk is full: nothing more is stored until there is room; messages that need the store are refused",
 			"directory", s.o.Dir, "free_bytes", free, "needed_bytes", least)
-	case was != nil && free >= least+least/4: // not to and fro at the edge
+	case was != nil && sp.stuck.Load() == 0 && free >= max(least+least/4, 0): // not to and fro at the edge
 		sp.full.Store(nil)
 		s.o.Logger.Info("the disk has room again; the store takes messages", "directory", s.o.Dir, "free_bytes", free)
 	}
+}
+
+// How a write waits for room.
+const (
+	roomEvery = 100 * time.Millisecond
+	// roomAtClose is how often it is tried once the store is to be closed.
+	roomAtClose = 30
+)
+
+// waitForRoom waits a little if err says that the disk is full; false: it says something else, or nobody waits any more.
+func (s *Store) waitForRoom(err error) bool {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return false
+	}
+	sp := &s.space
+	sp.stuck.Add(1)
+	defer sp.stuck.Add(-1)
+	full := &session.ErrRefused{Reason: "the disk is full: nothing can be written"}
+	if sp.full.CompareAndSwap(nil, full) {
+		s.o.Logger.Error("the disk is full: what was handed over waits, new messages that need the store are refused until there is room",
+			"directory", s.o.Dir, "error", err.Error())
+	}
+	select {
+	case <-s.deadCh:
+		return false
+	case <-time.After(roomEvery):
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		sp.atClose++
+	}
+	return sp.atClose < roomAtClose
 }
 
 // soon asks for a look at once: something could not be written.

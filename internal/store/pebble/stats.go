@@ -2,11 +2,8 @@ package pebble
 
 import (
 	"math/bits"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Stats are figures of the store, since it was opened unless said otherwise.
@@ -90,49 +87,4 @@ func (c *syncStats) note(d time.Duration) {
 	c.n.Add(1)
 	c.total.Add(int64(d))
 	c.steps[min(bits.Len64(uint64(d/time.Microsecond)), syncSteps-1)].Add(1)
-}
-
-// timedFS times the syncs of Pebble's log files.
-type timedFS struct {
-	vfs.FS
-	syncs *syncStats
-}
-
-func (f timedFS) timed(name string, file vfs.File, err error) (vfs.File, error) {
-	if err != nil || !strings.HasSuffix(name, ".log") {
-		return file, err
-	}
-	return timedFile{file, f.syncs}, nil
-}
-
-func (f timedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.FS.Create(name, category)
-	return f.timed(name, file, err)
-}
-
-func (f timedFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.FS.ReuseForWrite(oldname, newname, category)
-	return f.timed(newname, file, err)
-}
-
-// Unwrap gives Pebble the file system below.
-func (f timedFS) Unwrap() vfs.FS { return f.FS }
-
-type timedFile struct {
-	vfs.File
-	syncs *syncStats
-}
-
-func (f timedFile) Sync() error {
-	start := time.Now()
-	err := f.File.Sync()
-	f.syncs.note(time.Since(start))
-	return err
-}
-
-func (f timedFile) SyncData() error {
-	start := time.Now()
-	err := f.File.SyncData()
-	f.syncs.note(time.Since(start))
-	return err
 }

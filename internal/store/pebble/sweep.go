@@ -67,7 +67,7 @@ func (s *Store) sweepLoop() {
 			var err error
 			if more, err = s.sweep(k); err != nil {
 				if !errors.Is(err, errStopped) {
-					s.o.Logger.Error("what a deleted session has left could not be removed; the next start tries again", "key", uint64(k), "error", err)
+					s.o.Logger.Error("what a deleted session has left could not be removed; the next start tries again", "key", uint64(k), "error", err.Error())
 				}
 				break
 			}
