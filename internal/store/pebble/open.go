@@ -66,8 +66,8 @@ func (s *Store) open() error {
 	switch {
 	case err != nil:
 		return err
-	case was > format:
-		return fmt.Errorf("the store has format %d, this program knows up to %d: it was written by a newer one; start that, or restore a backup", was, format)
+	case was > s.o.format:
+		return fmt.Errorf("the store has format %d, this program knows up to %d: it was written by a newer one; start that, or restore a backup", was, s.o.format)
 	case was == 0:
 		if err := writeFormatLine(s.o.FS, s.o.Dir, beginning); err != nil {
 			return err
@@ -78,11 +78,11 @@ func (s *Store) open() error {
 	}
 	switch was {
 	case 0:
-		if err := writeFormat(s.o.FS, s.o.Dir, format); err != nil {
+		if err := writeFormat(s.o.FS, s.o.Dir, s.o.format); err != nil {
 			return errors.Join(err, s.db.Close())
 		}
 		return nil
-	case format:
+	case s.o.format:
 		return nil
 	}
 	if err := s.upgrade(was); err != nil {
@@ -94,15 +94,15 @@ func (s *Store) open() error {
 // upgrade brings the store to this program's format, and leaves a copy of what was.
 func (s *Store) upgrade(was int) error {
 	fs, backup := s.o.FS, fmt.Sprintf("%s.format%d", strings.TrimRight(s.o.Dir, "/"), was)
-	s.o.Logger.Info("the store is upgraded; a copy of what was is kept", "directory", s.o.Dir, "from_format", was, "to_format", format, "copy", backup)
+	s.o.Logger.Info("the store is upgraded; a copy of what was is kept", "directory", s.o.Dir, "from_format", was, "to_format", s.o.format, "copy", backup)
 	if _, err := fs.Stat(backup); err == nil {
 		return fmt.Errorf("the store has format %d and is to be upgraded, but the place for its copy is taken: move %s away", was, backup)
 	}
 	if err := s.checkpoint(backup, was); err != nil {
 		return fmt.Errorf("copying the store to %s before the upgrade: %w", backup, err)
 	}
-	for v := was; v < format; v++ {
-		up := upgrades[v]
+	for v := was; v < s.o.format; v++ {
+		up := s.o.upgrades[v]
 		if up == nil {
 			return fmt.Errorf("the store has format %d, which this program cannot upgrade", was)
 		}
@@ -122,7 +122,7 @@ func (s *Store) upgrade(was int) error {
 // Checkpoint writes a copy of the store, as it is now, to a directory that does not exist. It shares files with the store
 // by links where that is possible, and may be called while the store is used.
 func (s *Store) Checkpoint(dir string) error {
-	if err := s.checkpoint(dir, format); err != nil {
+	if err := s.checkpoint(dir, s.o.format); err != nil {
 		return fmt.Errorf("store: copying %s to %s: %w", s.o.Dir, dir, err)
 	}
 	return nil
@@ -224,11 +224,12 @@ func mustBeEmpty(fs vfs.FS, dir string) error {
 		return fmt.Errorf("the directory cannot be read: %w", err)
 	}
 	for _, name := range names {
-		switch {
-		case name == "LOCK" || name == formatFile+".new":
-		case strings.HasPrefix(name, "MANIFEST-"):
+		if strings.HasPrefix(name, "MANIFEST-") {
 			return fmt.Errorf("the file %s is missing, but there is a store: it is damaged; restore a backup", formatFile)
-		default:
+		}
+	}
+	for _, name := range names {
+		if name != "LOCK" && name != formatFile+".new" {
 			return fmt.Errorf("the directory is not empty and has no store: %s is in it; name another directory", name)
 		}
 	}

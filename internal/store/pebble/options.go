@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -72,6 +73,9 @@ type Options struct {
 
 	// retryAfter is when a compaction reads again what it could not read; tests have less patience.
 	retryAfter []time.Duration
+	// format and upgrades are what this program knows; tests look ahead.
+	format   int
+	upgrades map[int]func(db *pebble.DB) error
 }
 
 // ExitFatal is the exit code of a process that ends because its store could not go on.
@@ -95,6 +99,9 @@ func (o *Options) complete() {
 	}
 	if o.MaxOpenFiles <= 0 {
 		o.MaxOpenFiles = 256
+	}
+	if o.format == 0 {
+		o.format, o.upgrades = format, upgrades
 	}
 	if o.retryAfter == nil {
 		o.retryAfter = []time.Duration{10 * time.Millisecond, 100 * time.Millisecond, time.Second}

@@ -88,23 +88,26 @@ func (s *Store) sweep(k session.Key) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return !sl.last, s.onCommitter(func(a *applier) { sl.remove(a, k) })
+}
+
+// onCommitter has the committer do something in the place of a batch, and waits until that is on stable storage.
+func (s *Store) onCommitter(do func(a *applier)) error {
 	b := batches.Get().(*batch)
-	b.s = s
-	b.internal = func(a *applier) { sl.remove(a, k) }
 	done := make(chan error, 1)
-	b.done = func(err error) { done <- err }
+	b.s, b.internal, b.done = s, do, func(err error) { done <- err }
 	s.mu.Lock()
 	if s.closed || s.dead != nil {
 		s.mu.Unlock()
-		return false, errStopped
+		return errStopped
 	}
 	s.append(b)
 	s.mu.Unlock()
 	select {
 	case err := <-done:
-		return !sl.last, err
+		return err
 	case <-s.deadCh:
-		return false, errStopped
+		return errStopped
 	}
 }
 
