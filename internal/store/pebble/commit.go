@@ -15,7 +15,7 @@ const (
 	// lazyBytes is from when on they do not.
 	lazyBytes = 256 << 10
 	// depth is how many groups may be written whose syncs have not ended: see docs/adr/0008-pebble.md.
-	depth = 64
+	depth = 4
 )
 
 // group is what is written by one commit.
