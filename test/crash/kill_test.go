@@ -25,7 +25,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		if found := r.rec.Check(); len(found) > 0 {
-			t.Fatalf("after %d deaths:\n%s\nthe broker's log:\n%s", r.deaths, history.Summary(found), r.target.log())
+			t.Fatalf("after %d deaths:\n%s\nthe broker's log:\n%s", r.deaths, r.rec.Summary(found), r.target.log())
 		}
 	}
 	n := r.report()
@@ -67,7 +67,7 @@ func TestNoDeath(t *testing.T) {
 		}
 	}
 	if found := r.rec.Check(); len(found) > 0 {
-		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+		t.Errorf("%s\nthe broker's log:\n%s", r.rec.Summary(found), r.target.log())
 	}
 	r.report()
 }
@@ -86,7 +86,7 @@ func TestMosquitto(t *testing.T) {
 	}
 	found := slices.DeleteFunc(r.rec.Check(), func(v history.Violation) bool { return v.Kind == history.Disorder })
 	if len(found) > 0 {
-		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+		t.Errorf("%s\nthe broker's log:\n%s", r.rec.Summary(found), r.target.log())
 	}
 	r.report()
 }

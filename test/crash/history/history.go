@@ -122,6 +122,7 @@ type Probe struct {
 type History struct {
 	now         Stamp
 	Life        int // of the broker, counted up by each start
+	Lives       []Span
 	Streams     []*Log
 	index       map[Stream]int32
 	Connections []*Connection
@@ -133,6 +134,9 @@ type History struct {
 	Repeats, Resent int
 	delivered       func(session int, d *Delivery)
 }
+
+// Span is a life of the broker; Ended 0: it was not cut.
+type Span struct{ Began, Ended Stamp }
 
 // New returns an empty record.
 func New() *History {
@@ -273,6 +277,7 @@ func (r *Recorder) Begin() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.h.Life++
+	r.h.Lives = append(r.h.Lives, Span{Began: r.h.Tick()})
 	return r.h.Life
 }
 
@@ -282,6 +287,7 @@ func (r *Recorder) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dead = r.h.Life
+	r.h.Lives[r.dead-1].Ended = r.h.Tick()
 }
 
 // Check checks what was recorded so far.
@@ -289,6 +295,13 @@ func (r *Recorder) Check() []Violation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Check(r.h)
+}
+
+// Summary is Summary, with what led to the violations.
+func (r *Recorder) Summary(found []Violation) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Summary(found) + r.h.stories(found)
 }
 
 // delivered crosses out what was waited for; r.mu is held.
