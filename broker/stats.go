@@ -11,6 +11,9 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
+// Counts are figures of connections, by cause.
+type Counts = conn.Counts
+
 // Stats are figures of the broker at one moment. Counters count from its start.
 type Stats struct {
 	Uptime time.Duration
@@ -29,14 +32,17 @@ type Stats struct {
 	RetainedBytes       int64
 	Queued              int // messages in memory that wait for clients or their acknowledgements, each counted once
 	QueuedBytes         int64
+	OutboxBytes         int64 // memory of what waits for sockets, and of packets that have partly arrived
 
 	MessagesReceived, MessagesSent         int64 // packets of any type
 	BytesReceived, BytesSent               int64
 	PublishReceived, PublishSent           int64
+	ReceivedByQoS, SentByQoS               [3]int64         // the same
 	PublishBytesReceived, PublishBytesSent int64            // payloads
 	Dropped                                map[string]int64 // by reason
 	DroppedTotal                           int64
-	Panics                                 int64 // connections closed because their handler failed
+	Counts
+	Panics int64 // connections closed because their handler failed
 }
 
 // Stats reads the figures. Counters lag by at most one turn of each loop.
@@ -48,9 +54,14 @@ func (b *Broker) Stats() Stats {
 		Retained: f.Retained, RetainedBytes: f.RetainedBytes, QueuedBytes: f.QueuedBytes, Queued: f.Queued,
 		MessagesReceived: n.Get(session.MessagesReceived), MessagesSent: n.Get(session.MessagesSent),
 		BytesReceived: n.Get(session.BytesReceived), BytesSent: n.Get(session.BytesSent),
-		PublishReceived: n.Get(session.PublishReceived), PublishSent: n.Get(session.PublishSent),
+		ReceivedByQoS: n.ByQoS(session.PublishReceived), SentByQoS: n.ByQoS(session.PublishSent),
 		PublishBytesReceived: n.Get(session.PublishBytesReceived), PublishBytesSent: n.Get(session.PublishBytesSent),
+		OutboxBytes: b.router.Limits().Outboxes.Used(), Counts: b.shared.Counts(),
 		Dropped: make(map[string]int64), Panics: b.drops.panics.Load(),
+	}
+	for qos := range s.ReceivedByQoS {
+		s.PublishReceived += s.ReceivedByQoS[qos]
+		s.PublishSent += s.SentByQoS[qos]
 	}
 	for d := session.Drop(0); d < session.NumDrops; d++ {
 		if v := n.Dropped(d); v > 0 {

@@ -17,7 +17,7 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
-	w.Count(session.PublishReceived, 1)
+	w.Count(session.PublishReceived+session.Counter(p.QoS), 1)
 	w.Count(session.PublishBytesReceived, len(p.Payload))
 	if err := c.checkPublish(p); err != nil {
 		return err

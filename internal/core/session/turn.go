@@ -64,10 +64,10 @@ func (t *Turn) Relieve() {
 func (t *Turn) Spent(work int) bool { return t.Work > work || t.filled >= flushBytes }
 
 // sent counts a PUBLISH that was put into an outbox.
-func (t *Turn) sent(head, payload int) {
+func (t *Turn) sent(qos byte, head, payload int) {
 	t.filled += head + payload
 	t.n[MessagesSent]++
-	t.n[PublishSent]++
+	t.n[PublishSent+Counter(qos)]++
 	t.n[PublishBytesSent] += int64(payload)
 	t.n[BytesSent] += int64(head + payload)
 }
@@ -109,8 +109,12 @@ const (
 	MessagesSent
 	BytesReceived
 	BytesSent
-	PublishReceived
-	PublishSent
+	PublishReceived // QoS 0; those for QoS 1 and 2 follow
+	_
+	_
+	PublishSent // QoS 0; those for QoS 1 and 2 follow
+	_
+	_
 	PublishBytesReceived
 	PublishBytesSent
 	dropBase
@@ -172,6 +176,14 @@ type Stats struct{ n [numCounters]atomic.Int64 }
 
 // Get reads a counter.
 func (s *Stats) Get(c Counter) int64 { return s.n[c].Load() }
+
+// ByQoS reads PublishReceived or PublishSent.
+func (s *Stats) ByQoS(c Counter) (n [3]int64) {
+	for qos := range n {
+		n[qos] = s.Get(c + Counter(qos))
+	}
+	return n
+}
 
 // Dropped reads how many messages were dropped for a reason.
 func (s *Stats) Dropped(d Drop) int64 { return s.n[dropBase+Counter(d)].Load() }
