@@ -31,7 +31,6 @@ type grant struct {
 	short              string // the listener as rules call it
 	address            netip.Addr
 	publish, subscribe *acl.Filters // nil: there is no such list
-	source             string       // of the lists, for the log
 	expires            time.Time    // of the token; zero: never
 	expired            atomic.Bool
 	timer              *time.Timer // guarded by grants

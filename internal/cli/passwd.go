@@ -39,7 +39,9 @@ func passwdCommand() *cobra.Command {
 	f.BoolVarP(&p.upgrade, "upgrade", "U", false, "hash the passwords of a file that has them in plain text")
 	f.StringVarP(&p.kind, "hash", "H", string(password.PBKDF2), "sha512-pbkdf2, argon2id, sha512 (quick to guess) or bcrypt")
 	f.IntVarP(&p.iterations, "iterations", "I", 0, fmt.Sprintf("rounds of sha512-pbkdf2; default %d", password.DefaultIterations))
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return p.arguments(cmd.Flags().Changed("iterations"), args) }
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		return p.arguments(cmd.Flags().Changed("iterations"), args)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p.in, p.out, p.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 		return p.run()

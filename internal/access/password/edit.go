@@ -17,15 +17,15 @@ var ErrNoUser = errors.New("the user is not in the password file")
 func ValidName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("Username must not be empty.") //nolint:staticcheck // words as mosquitto_passwd's are
+		return errors.New("Username must not be empty.")
 	case len(name) > maxName:
-		return errors.New("Username must be less than 65536 characters long.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must be less than 65536 characters long.")
 	case strings.ContainsRune(name, ':'):
-		return errors.New("Username must not contain the ':' character.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must not contain the ':' character.")
 	case strings.IndexFunc(name, unicode.IsControl) >= 0:
-		return errors.New("Username must not contain control characters.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must not contain control characters.")
 	case name != strings.TrimSpace(name), name[0] == '#':
-		return errors.New("Username must not begin or end with a space or begin with '#': the broker would not find it in the file.") //nolint:staticcheck // as the others
+		return errors.New("Username must not begin or end with a space or begin with '#': the broker would not find it in the file.")
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Hashes made by other programs.
@@ -160,7 +161,7 @@ func TestUnknownUserIsHashed(t *testing.T) {
 	for i := range 200 {
 		name := "stranger" + strings.Repeat("x", i)
 		counted[f.decoy(name).kind]++
-		if f.decoy(name) != f.decoy(name) {
+		if again := f.decoy(name); again != f.decoy(name) {
 			t.Errorf("%s: another hash each time tells that the user is not there", name)
 		}
 	}
@@ -232,5 +233,38 @@ func TestWrite(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 2 {
 		t.Errorf("files are left: %v", left)
+	}
+}
+
+// A wrong password, a user who is not there and one who gives no password take the same time.
+func TestTimeTellsNothing(t *testing.T) {
+	text := ""
+	for _, user := range []string{"alice", "bob", "carol"} {
+		h, err := Make(PBKDF2, 3000, []byte("secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += user + ":" + h + "\n"
+	}
+	f, _ := parse("f", text)
+	tries := map[string]struct {
+		user string
+		pass []byte
+	}{"wrong password": {"alice", []byte("guess")}, "unknown user": {"mallory", []byte("guess")}, "no password": {"bob", nil}, "long password": {"carol", make([]byte, 60000)}}
+	best := map[string]time.Duration{} // the least of many: what else the machine does only adds
+	for range 25 {
+		for name, c := range tries {
+			start := time.Now()
+			f.Check(c.user, c.pass)
+			if took := time.Since(start); best[name] == 0 || took < best[name] {
+				best[name] = took
+			}
+		}
+	}
+	base := best["wrong password"]
+	for name, took := range best {
+		if took > 2*base || took < base/2 {
+			t.Errorf("%s takes %v, a wrong password %v", name, took, base)
+		}
 	}
 }
