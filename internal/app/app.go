@@ -2,7 +2,7 @@
 //
 // The files: app.go (what a command line says, and Run), server.go (a running broker), options.go, access.go, log.go and
 // listen.go (what a configuration means for each part), reload.go (SIGHUP), check.go (what is insecure or a surprise),
-// unsupported.go, process_*.go (pid file, user, background).
+// unsupported.go, signals_*.go, systemd.go, process_*.go (pid file, user, background).
 package app
 
 import (
@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -84,7 +83,7 @@ func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
 // returned as config.Problems.
 func Run(s Settings) error {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, handled()...)
 	defer signal.Stop(signals)
 	return run(s, signals)
 }
@@ -110,7 +109,7 @@ func shutdown(b *broker.Broker, signals <-chan os.Signal, within time.Duration) 
 		case err := <-done:
 			return err
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if meaningOf(sig) == ending {
 				return errSecondSignal
 			}
 		}

@@ -18,9 +18,9 @@ func (v *server) reload() {
 		return
 	}
 	v.log.Info("Reloading config.")
-	if err := v.logs.Reopen(); err != nil {
-		v.log.Error("a log file could not be opened again; the old one is written on", "reason", err)
-	}
+	v.notify(v.systemd.Reloading())
+	defer func() { v.notify(v.systemd.Ready("serving clients")) }()
+	v.reopenLog()
 	c, problems := v.s.LoadConfig()
 	v.tell(problems)
 	if err := problems.Err(); err != nil {
@@ -59,19 +59,20 @@ func (v *server) apply(c *config.Settings) error {
 		p.abandon()
 		return err
 	}
-	change, err := v.access.Reload(accessOptions(c))
+	change, err := v.access.Reload(v.accessOptions(c))
 	if err != nil {
 		p.abandon()
 		return errors.Join(err, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
 	o := brokerOptions(c)
-	o.Authenticator, o.Authorizer = v.access, v.access
+	o.Authenticator, o.Authorizer = v.gate, v.access
 	o.Engine, o.Loops, o.MatchCache = "", 0, 0 // they stay
 	if err := v.b.Reload(o); err != nil {
 		p.abandon()
-		_, back := v.access.Reload(accessOptions(v.c))
+		_, back := v.access.Reload(v.accessOptions(v.c))
 		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
+	v.gate.prefix.Store(&c.ClientIDPrefix)
 	v.followListeners(p)
 	if n := v.b.Recheck(change.Revoked); n > 0 {
 		v.log.Log(noContext, broker.LevelNotice, "clients were disconnected that may no longer connect", "count", n)

@@ -19,7 +19,6 @@ func unsupported(c *config.Settings) (out config.Problems) {
 		used   bool
 	}{
 		{"allow_duplicate_messages", !c.AllowDuplicates},
-		{"clientid_prefixes", c.ClientIDPrefix != ""},
 		{"enable_control_api", c.ControlAPI},
 		{"max_inflight_bytes", c.MaxInflightBytes != 0},
 		{"retain_expiry_interval", c.RetainExpiry != 0},
