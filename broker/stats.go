@@ -136,3 +136,40 @@ func (d *drops) report() {
 		d.log.Warn("messages dropped", "event", conn.EventDropped, "clients", others, "count", rest)
 	}
 }
+
+// DropReasons are all that Stats.Dropped may have.
+func DropReasons() (names []string) {
+	for d := session.Drop(0); d < session.NumDrops; d++ {
+		names = append(names, d.String())
+	}
+	return names
+}
+
+// LoopLag is how long each event loop takes to begin a turn: what everything that happens on it waits for. A loop that takes
+// longer than within is given as that.
+func (b *Broker) LoopLag(within time.Duration) []time.Duration {
+	lag := make([]time.Duration, b.engine.Loops())
+	type result struct {
+		loop int
+		took time.Duration
+	}
+	begun := make(chan result, len(lag))
+	start := time.Now()
+	for i := range lag {
+		lag[i] = within
+		b.engine.PostLoop(i, func(int, int64) { begun <- result{i, time.Since(start)} })
+	}
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	for range lag {
+		select {
+		case r := <-begun:
+			lag[r.loop] = min(r.took, within)
+		case <-limit.C:
+			return lag
+		case <-b.stop:
+			return lag
+		}
+	}
+	return lag
+}
