@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests of the client, of the commands and of the protocol
 # need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl,
-# haproxy (the PROXY protocol as it is spoken).
+# haproxy (the PROXY protocol as it is spoken), prometheus (promtool, which checks the metrics).
 # What test/interop needs is installed by test/interop/install.sh.
 set -euo pipefail
 
