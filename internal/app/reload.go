@@ -17,10 +17,10 @@ func (v *server) reload() {
 		v.log.Info("SIGHUP: there is no configuration file to read again")
 		return
 	}
+	v.reopenLog()
 	v.log.Info("Reloading config.")
 	v.notify(v.systemd.Reloading())
 	defer func() { v.notify(v.systemd.Ready("serving clients")) }()
-	v.reopenLog()
 	c, problems := v.s.LoadConfig()
 	v.tell(problems)
 	if err := problems.Err(); err != nil {

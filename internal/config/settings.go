@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -182,10 +183,7 @@ func (s *Store) Directory() string {
 	if s.Location == "" {
 		return "nightjar.data"
 	}
-	for len(s.Location) > 1 && s.Location[len(s.Location)-1] == '/' {
-		s.Location = s.Location[:len(s.Location)-1]
-	}
-	return s.Location + "/nightjar.data"
+	return filepath.Join(s.Location, "nightjar.data")
 }
 
 // Listener is a socket that clients connect to.
