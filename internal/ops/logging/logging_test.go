@@ -312,15 +312,21 @@ func TestReloadFails(t *testing.T) {
 		t.Errorf("Reopen: %v", err)
 	}
 	o := logging.DefaultOptions()
-	o.Types, o.Destinations = logging.TypesNone, []logging.Destination{{Kind: logging.Stderr}, {Kind: logging.File, Path: path}}
+	o.Types, o.Destinations = logging.TypesNone, []logging.Destination{{Kind: logging.File, Path: path}, {Kind: logging.File, Path: path + "2"}}
 	if err := ctl.Reload(o); err == nil {
 		t.Error("Reload succeeds")
 	}
 	log.Info("m")
+	// Without the file that cannot be opened it succeeds, and goes on with the one that is open.
+	o.Types, o.Timestamp, o.Destinations = logging.TypesDefault, false, o.Destinations[:1]
+	if err := ctl.Reload(o); err != nil {
+		t.Error(err)
+	}
+	log.Info("n")
 	if got := text(t, ctl, out); got != "m\n" {
 		t.Errorf("%q", got)
 	}
-	if got, _ := os.ReadFile(filepath.Join(dir+"2", "log")); string(got) != "m\n" {
+	if got, _ := os.ReadFile(filepath.Join(dir+"2", "log")); string(got) != "m\nn\n" {
 		t.Errorf("%q", got)
 	}
 }
