@@ -20,9 +20,9 @@ type server struct {
 	s      *Settings
 	c      *config.Settings // nil: there is no configuration file
 	log    *slog.Logger
-	logs   *logging.Control // nil: there is no configuration file
-	access *access.Access   // nil: everybody may do everything
-	gate   *gate            // in front of access
+	logs   *logging.Control
+	access *access.Access // nil: everybody may do everything
+	gate   *gate          // in front of access
 	b      *broker.Broker
 	store  broker.Store // nil: nothing survives
 
@@ -48,7 +48,12 @@ func (v *server) close() {
 // runFlags serves as the command line's flags say.
 func (v *server) runFlags(signals <-chan os.Signal) (err error) {
 	s := v.s
-	v.log = slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+	o := logging.DefaultOptions()
+	o.Types, o.Stdout, o.Stderr = logging.AtLeast(s.LogLevel), s.Stdout, s.Stderr
+	if v.log, v.logs, err = logging.New(o); err != nil {
+		return err
+	}
+	v.atEnd(func() { _ = v.logs.Close() })
 	s.Broker.Logger = v.log
 	if err := v.prepare(s.Profile); err != nil {
 		return err
