@@ -120,7 +120,7 @@ func (t *attempt) password() {
 // token checks one. It runs on a goroutine that may wait.
 func (t *attempt) token() {
 	c, err := t.site.jwt.Verify(context.Background(), t.l.Password, t.l.Username)
-	if err == nil && c.ClientID != "" && c.ClientID != t.l.ClientID {
+	if err == nil && c.ClientID != "" && c.ClientID != t.clientID(c.Username) {
 		err = errors.New("the client id is not the token's")
 	}
 	switch {
@@ -222,7 +222,7 @@ func (t *attempt) accept(by way, name string, g *grant) {
 			g = &grant{}
 		}
 		g.way, g.listener, g.short, g.address = by, t.l.Listener, acl.ListenerName(t.l.Listener), t.address
-		who := broker.Identity{ClientID: t.l.ClientID, Username: name}
+		who := broker.Identity{ClientID: t.clientID(name), Username: name}
 		t.a.grants.put(who, g, func() {
 			if !g.expires.IsZero() {
 				t.a.expireLater(who, g, g.expires.Sub(now))
@@ -234,6 +234,14 @@ func (t *attempt) accept(by way, name string, g *grant) {
 		v.Username = name
 	}
 	t.verdict(v)
+}
+
+// clientID is what the client's id will be under this name.
+func (t *attempt) clientID(name string) string {
+	if t.site.rules.NameIsClientID && name != "" {
+		return name
+	}
+	return t.l.ClientID
 }
 
 // expireLater ends what the client may do when its token ends.

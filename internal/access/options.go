@@ -42,6 +42,8 @@ type Rules struct {
 	ACLFile string
 	// CertificateName makes the name in the client's certificate its user name. No password is asked for then.
 	CertificateName CertificateName
+	// NameIsClientID says that the broker makes the user name the client id (use_username_as_clientid).
+	NameIsClientID bool
 	// JWT lets clients log in by a token; nil: not.
 	JWT *jwt.Options
 	// HTTP asks a web service about those whom neither token nor password file decide on; nil: not.

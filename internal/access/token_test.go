@@ -99,6 +99,21 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Where the user name becomes the client id, that is the id its rights hang on.
+func TestNameIsClientID(t *testing.T) {
+	a := start(t, Options{Rules: Rules{NameIsClientID: true, JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub", ClientIDClaim: "cid"}}})
+	for cid, want := range map[string]mqtt.ReasonCode{"dev": mqtt.Success, "chosen": mqtt.NotAuthorized} {
+		l := &broker.Login{ClientID: "chosen", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "cid": cid, "pub": "%c"}))}
+		if v := login(t, a, l); v.Code != want {
+			t.Errorf("%s: %+v", cid, v)
+		}
+	}
+	who := &broker.Identity{ClientID: "dev", Username: "dev"}
+	if !a.MayPublish(who, "dev", 0, false).Allowed || a.MayPublish(who, "chosen", 0, false).Allowed {
+		t.Error("its list is not found")
+	}
+}
+
 // A name in a token must not open what belongs to others.
 func TestTokenNames(t *testing.T) {
 	a := start(t, Options{Rules: Rules{JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub", SubscribeClaim: "subs"}}})
