@@ -60,6 +60,13 @@ func (a *Access) Close() {
 	}
 }
 
+// Prune forgets what is known of clients that have gone. connected tells who has not; those that logged in within the last
+// minute are kept without asking, as they may be on their way. It is to be called every few minutes and returns how many it
+// has forgotten.
+func (a *Access) Prune(connected func(who *broker.Identity) bool) int {
+	return a.grants.prune(a.state.Load().o.Now().Add(-time.Minute), connected)
+}
+
 // Reload reads everything again: all of it is taken, or nothing and the error says why.
 func (a *Access) Reload(o Options) (*Change, error) {
 	a.reloading.Lock()
@@ -132,6 +139,7 @@ var allowed = broker.Decision{Allowed: true}
 // What is said when no line of a file decides.
 const (
 	tokenExpired   = "the token has expired"
+	forgotten      = "too many clients have logged in: what this one may do is forgotten until it does so again"
 	notInPublish   = "no topic filter matched in the list of what the client may publish"
 	notInSubscribe = "no topic filter matched in the list of what the client may subscribe to"
 )
@@ -161,6 +169,10 @@ func (a *Access) mayPublish(st *state, who *broker.Identity, topic string, qos b
 	}
 	g := a.grants.get(who)
 	if g == nil {
+		// Who has never logged in since the start is not connected: this is about a retained message of its.
+		if st.lists && a.grants.lost.Load() {
+			return broker.Decision{Rule: forgotten}
+		}
 		for _, s := range st.sites {
 			if d := s.publish(&client, nil, topic, qos, retain); !d.Allowed {
 				return decision(d)

@@ -32,15 +32,18 @@ type grant struct {
 	address            netip.Addr
 	publish, subscribe *acl.Filters // nil: there is no such list
 	expires            time.Time    // of the token; zero: never
+	since              time.Time    // of the login
 	expired            atomic.Bool
 	timer              *time.Timer // guarded by grants
 }
 
-// grants are those of the last logins, by client id and user name, as an Identity has them. When there are too many those
-// that logged in first are forgotten, and are then treated as if nothing were known of them: what any listener's rules deny
-// them is denied.
+// grants are those of the last logins, by client id and user name, as an Identity has them. Prune takes out who has gone;
+// when there are too many all the same, those that logged in first are forgotten. Nothing is known of them then, and what any
+// listener's rules deny them is denied.
 type grants struct {
 	limit int
+	// lost is set once some were forgotten that may be connected.
+	lost atomic.Bool
 
 	mu      sync.RWMutex
 	entries map[broker.Identity]*list.Element
@@ -67,6 +70,7 @@ func (t *grants) put(who broker.Identity, g *grant, then func()) {
 		t.remove(e)
 	}
 	for len(t.entries) >= t.limit {
+		t.lost.Store(true)
 		t.remove(t.order.Back())
 	}
 	t.entries[who] = t.order.PushFront(&granted{who, g})
@@ -90,6 +94,30 @@ func (t *grants) get(who *broker.Identity) *grant {
 		return e.Value.(*granted).g //nolint:forcetypeassert // it holds nothing else
 	}
 	return nil
+}
+
+// prune forgets those that logged in before a time and that connected does not know.
+func (t *grants) prune(before time.Time, connected func(who *broker.Identity) bool) (n int) {
+	t.mu.RLock()
+	old := make([]granted, 0, len(t.entries))
+	for e := t.order.Back(); e != nil; e = e.Prev() {
+		if x := e.Value.(*granted); x.g.since.Before(before) { //nolint:forcetypeassert // it holds nothing else
+			old = append(old, *x)
+		}
+	}
+	t.mu.RUnlock()
+	for i := range old {
+		if connected(&old[i].who) {
+			continue
+		}
+		t.mu.Lock()
+		if e := t.entries[old[i].who]; e != nil && e.Value.(*granted).g == old[i].g { //nolint:forcetypeassert // as above
+			t.remove(e)
+			n++
+		}
+		t.mu.Unlock()
+	}
+	return n
 }
 
 // close stops the timers.

@@ -21,6 +21,8 @@ type state struct {
 	sites  []*site // all that a client can have come by, each once
 	// known is set if decisions depend on more than the names of a client, so that grants are kept.
 	known bool
+	// lists is set if clients may have lists of their own topics.
+	lists bool
 	// open is set if everybody who is in may do everything.
 	open       bool
 	remembered *remembered
@@ -87,6 +89,7 @@ func load(o Options, log *slog.Logger, old *state) (*state, error) {
 	}
 	st.open = true
 	for _, s := range l.sites {
+		st.lists = st.lists || s.lists()
 		st.known = st.known || s.lists() || s.acl != nil && s.acl.UsesAddresses()
 		st.open = st.open && s.acl == nil && !s.lists()
 		s.adopt(old)

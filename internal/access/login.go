@@ -221,6 +221,7 @@ func (t *attempt) accept(by way, name string, g *grant) {
 		if g == nil {
 			g = &grant{}
 		}
+		g.since = now
 		g.way, g.listener, g.short, g.address = by, t.l.Listener, acl.ListenerName(t.l.Listener), t.address
 		who := broker.Identity{ClientID: t.clientID(name), Username: name}
 		t.a.grants.put(who, g, func() {

@@ -283,3 +283,42 @@ func TestKeysUnavailable(t *testing.T) {
 		t.Errorf("with it: %+v", v)
 	}
 }
+
+// Who comes and goes under ever new names takes no memory for ever; and who is forgotten while it is there gains nothing.
+func TestGrantsAreBounded(t *testing.T) {
+	now := time.Now()
+	a := start(t, Options{Rules: Rules{AllowAnonymous: true, JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub"}}, Now: func() time.Time { return now }})
+	l := &broker.Login{ClientID: "live", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "pub": "out"}))}
+	if v := login(t, a, l); v.Code != mqtt.Success {
+		t.Fatalf("%+v", v)
+	}
+	live := &broker.Identity{ClientID: "live", Username: "dev"}
+	come := func(n int) {
+		for i := range n {
+			login(t, a, &broker.Login{ClientID: fmt.Sprint("random", i)})
+		}
+	}
+	come(1000)
+	connected := func(who *broker.Identity) bool { return *who == *live }
+	if n := a.Prune(connected); n != 0 {
+		t.Errorf("%d are forgotten that have just logged in", n)
+	}
+	now = now.Add(2 * time.Minute)
+	if n := a.Prune(connected); n != 1000 || len(a.grants.entries) != 1 {
+		t.Errorf("%d are forgotten, %d are left", n, len(a.grants.entries))
+	}
+	stored := &broker.Identity{ClientID: "before the restart", Username: "dev2"}
+	if !a.MayPublish(live, "out", 0, false).Allowed || a.MayPublish(live, "other", 0, false).Allowed || !a.MayPublish(stored, "x", 0, false).Allowed {
+		t.Error("the rights are others")
+	}
+	a.grants.limit = 10
+	come(100)
+	if len(a.grants.entries) != 10 || a.grants.order.Len() != 10 {
+		t.Errorf("%d grants", len(a.grants.entries))
+	}
+	for _, topic := range []string{"out2", "other"} {
+		if d := a.MayPublish(live, topic, 0, false); d.Allowed {
+			t.Errorf("who is forgotten may publish to %s: %+v", topic, d)
+		}
+	}
+}
