@@ -8,6 +8,7 @@ package conn
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -97,6 +98,19 @@ var (
 	ErrTooManyOpening = errors.New("too many connections that have not sent CONNECT")
 )
 
+// notMQTT says what a first byte looks like: most of these are clients on the wrong port.
+func notMQTT(first byte) error {
+	switch first {
+	case 0x16: // a handshake record
+		return fmt.Errorf("%w; the client seems to speak TLS, which this listener does not", ErrNotMQTT)
+	case 'G':
+		return fmt.Errorf("%w; the client seems to speak HTTP or WebSocket, which this listener does not", ErrNotMQTT)
+	case 'P', '\r':
+		return fmt.Errorf("%w; if it is a proxy's, this listener does not take PROXY headers", ErrNotMQTT)
+	}
+	return ErrNotMQTT
+}
+
 // Opened starts the clock for CONNECT.
 func (c *Conn) Opened(_ int, now int64) {
 	c.opening = true
@@ -120,7 +134,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 			break
 		}
 		if c.state == stateNew && mqtt.PacketType(p[n]>>4) != mqtt.CONNECT {
-			c.fail(w, ErrNotMQTT) // refused by its first byte, whatever length it announces
+			c.fail(w, notMQTT(p[n])) // refused by its first byte, whatever length it announces
 			return len(p), 0, false
 		}
 		f, used, want, err := mqtt.ParseFrame(p[n:], c.maxPacket())
