@@ -20,6 +20,39 @@ func descriptors() int {
 	return len(all)
 }
 
+// changeListeners gives the listener that stays other settings, and has another one come and go, with a guest.
+func changeListeners(t *testing.T, b *broker.Broker, k *keys, i int) {
+	t.Helper()
+	l := broker.Listener{Name: "stays", Transport: broker.Transport{Certificates: k.load(watched)}, Limits: limits(func(l *broker.ConnectionLimits) { l.MaxPacket = 100_000 + i })}
+	if err := b.UpdateListener(l); err != nil {
+		t.Fatal(err)
+	}
+	sockets, err := broker.OpenSockets(broker.Socket{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		served <- b.ServeListener(broker.Listener{Name: "temporary", Transport: broker.Transport{Certificates: k.load(watched)}}, sockets...)
+	}()
+	eventually(t, "the listener", func() bool { return status(b, "temporary").Addresses != nil })
+	guest := connectURL(t, "mqtts://"+sockets[0].Addr().String(), k.config())
+	var drop error
+	if i%2 == 0 {
+		drop = errors.New("it is over")
+	}
+	if err := b.StopListener(context.Background(), "temporary", drop); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	if drop != nil {
+		<-guest.Done()
+	}
+	guest.Close()
+}
+
 // Listeners come, change and go while clients publish over one that is changed with them: nobody of that one loses a message
 // or its connection, and nothing is left behind.
 func TestListenersChurn(t *testing.T) {
@@ -31,37 +64,7 @@ func TestListenersChurn(t *testing.T) {
 		watcher.subscribe("t/#")
 		stays := listen(t, b, broker.Listener{Name: "stays", Transport: broker.Transport{Certificates: k.load(watched)}})
 
-		turn := func(i int) {
-			l := broker.Listener{Name: "stays", Transport: broker.Transport{Certificates: k.load(watched)}, Limits: limits(func(l *broker.ConnectionLimits) { l.MaxPacket = 100_000 + i })}
-			if err := b.UpdateListener(l); err != nil {
-				t.Fatal(err)
-			}
-			sockets, err := broker.OpenSockets(broker.Socket{Address: "127.0.0.1:0"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			served := make(chan error, 1)
-			go func() {
-				served <- b.ServeListener(broker.Listener{Name: "temporary", Transport: broker.Transport{Certificates: k.load(watched)}}, sockets...)
-			}()
-			eventually(t, "the listener", func() bool { return status(b, "temporary").Addresses != nil })
-			guest := connectURL(t, "mqtts://"+sockets[0].Addr().String(), k.config())
-			var drop error
-			if i%2 == 0 {
-				drop = errors.New("it is over")
-			}
-			if err := b.StopListener(context.Background(), "temporary", drop); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-served; err != nil {
-				t.Fatal(err)
-			}
-			if drop != nil {
-				<-guest.Done()
-			}
-			guest.Close()
-		}
-		turn(0)
+		changeListeners(t, b, k, 0)
 		runtime.GC()
 		eventually(t, "the guest to be gone", func() bool { return b.Stats().Connections == 1 })
 		before, goroutines := descriptors(), runtime.NumGoroutine()
@@ -89,7 +92,7 @@ func TestListenersChurn(t *testing.T) {
 		received := make(chan map[string]int)
 		go func() { received <- countUntil(watcher, "t/end") }()
 		for i := range turns {
-			turn(i)
+			changeListeners(t, b, k, i)
 		}
 		close(stop)
 		wg.Wait()
