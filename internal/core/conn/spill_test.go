@@ -137,6 +137,8 @@ func (s *spillWorld) publish(from, n int, qos func(i int) int) {
 	s.settle()
 }
 
+// Long: one random history and what must hold after it.
+//
 // A session that is away, comes back for a while, does not acknowledge, and is there when the broker restarts, gets each
 // QoS 1 message at least once, each QoS 2 message exactly once, and in order, whatever of its queue lies in the store.
 func TestSpilledQueueIsWholeAndInOrder(t *testing.T) {
