@@ -68,14 +68,14 @@ func (p *passwd) arguments(iterations bool, args []string) error {
 		{p.create && p.remove, "-c and -D"}, {p.create && p.upgrade, "-c and -U"}, {p.remove && p.upgrade, "-D and -U"}, {p.remove && p.batch, "-b and -D"},
 	} {
 		if c.both {
-			return fmt.Errorf("%s cannot be used together.", c.names) //nolint:staticcheck // mosquitto_passwd's words
+			return fmt.Errorf("%s cannot be used together.", c.names)
 		}
 	}
 	if !slices.Contains(password.Kinds, password.Kind(p.kind)) {
-		return fmt.Errorf("Unknown hash type '%s'", p.kind) //nolint:staticcheck // mosquitto_passwd's words
+		return fmt.Errorf("Unknown hash type '%s'", p.kind)
 	}
 	if iterations && p.iterations < 1 {
-		return errors.New("Number of iterations must be > 0.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Number of iterations must be > 0.")
 	}
 	want, names := 2, "PASSWORDFILE USER"
 	switch {
@@ -113,7 +113,7 @@ func (p *passwd) run() error {
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return fmt.Errorf("Unable to open password file %s. %w.", p.file, err) //nolint:staticcheck // mosquitto_passwd's words
+		return fmt.Errorf("Unable to open password file %s. %w.", p.file, err)
 	}
 	text := string(old)
 	switch {
@@ -191,7 +191,7 @@ func (p *passwd) ask() error {
 		return fmt.Errorf("the password cannot be read: %w", err)
 	}
 	if first == "" {
-		return errors.New("Empty password.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Empty password.")
 	}
 	fmt.Fprint(p.err, "Reenter password: ")
 	second, err := read()
@@ -199,7 +199,7 @@ func (p *passwd) ask() error {
 		return fmt.Errorf("the password cannot be read: %w", err)
 	}
 	if first != second {
-		return errors.New("Passwords do not match.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Passwords do not match.")
 	}
 	p.password = first
 	return nil

@@ -85,7 +85,7 @@ func Upgrade(text string, hash func(password []byte) (string, error)) (string, e
 		_, password, _ := strings.Cut(line, ":")
 		password = strings.TrimSpace(password) // mosquitto_passwd ends it at a ':', and the rest of it is lost
 		if name == "" || password == "" {
-			return "", fmt.Errorf("Corrupt password file at line %d.", n) //nolint:staticcheck // mosquitto_passwd's words
+			return "", fmt.Errorf("Corrupt password file at line %d.", n)
 		}
 		if _, err := Parse(password); err == nil {
 			b.WriteString(line)
