@@ -26,7 +26,7 @@ func (s *settings) against(ctx context.Context, r *record.Record, name string, o
 	if err := subject.RaiseDescriptors(descriptors); err != nil {
 		return nil, err
 	}
-	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
+	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--data", "none", "--max-queued-messages", "0", "--sys-interval", "0s")
 	if err != nil {
 		return nil, err
 	}
