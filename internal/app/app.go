@@ -2,7 +2,7 @@
 //
 // The files: app.go (what a command line says, and Run), server.go (a running broker), options.go, access.go, log.go and
 // listen.go (what a configuration means for each part), reload.go (SIGHUP), check.go (what is insecure or a surprise),
-// unsupported.go, signals_*.go, systemd.go, process_*.go (pid file, user, background).
+// signals_*.go, systemd.go, process_*.go (pid file, user, background).
 package app
 
 import (
@@ -76,7 +76,7 @@ func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
 	case s.Verbose:
 		c.Log.Overruled = "verbose"
 	}
-	return c, append(problems, unsupported(c)...)
+	return c, append(problems, c.Unsupported()...)
 }
 
 // Run serves until SIGINT or SIGTERM. A second signal ends the process at once. What is wrong with a configuration file is

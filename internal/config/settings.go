@@ -296,7 +296,7 @@ type Size int64
 // Defaults are those of `nightjar serve -c` with an empty file: Mosquitto 2.1's, and Nightjar's for its own options.
 func Defaults() *Settings {
 	return &Settings{
-		AllowDuplicates: true, CheckRetainSource: true, MaxClients: -1, MaxConnections: -1, MaxInflight: 20, MaxPacket: 2_000_000,
+		CheckRetainSource: true, MaxClients: -1, MaxConnections: -1, MaxInflight: 20, MaxPacket: 2_000_000,
 		MaxQueued: 1000, MemoryLimit: 256 << 20, RetainAvailable: true, SysInterval: 10 * time.Second, User: "mosquitto",
 		PacketBuffer: 4096, ConnectionMessages: true,
 		Own: Own{MaxConnect: 262_144, ConnectTimeout: 10 * time.Second, MaxOpening: 2000, PacketTimeout: 20 * time.Second,
