@@ -12,7 +12,7 @@ var generalOptions = []*Option{
 		bind:   func(t *target) any { return &t.s.AllowDuplicates }},
 	{Name: "check_retain_source", Live: true, About: "A retained message is sent only if its publisher could still publish it.",
 		Unlike: "this version does not check, as with false",
-		bind: func(t *target) any { return &t.s.CheckRetainSource }},
+		bind:   func(t *target) any { return &t.s.CheckRetainSource }},
 	{Name: "clientid_prefixes", Live: true, Deprecated: "use an ACL file or passwords to keep clients out", once: false,
 		About: "Only client ids that begin so may connect.", bind: func(t *target) any { return &t.s.ClientIDPrefix }},
 	{Name: "connection_messages", Live: true, About: "Log clients that connect and disconnect.",

@@ -259,11 +259,14 @@ func (p *parser) outOfPlace(section, words string) *fault {
 		"belongs to %s: it has to stand below a '%s' line, in the same file", section, line)
 }
 
+// defaultPort is MQTT's.
+const defaultPort = 1883
+
 // openDefault makes the listener for options in front of the first listener line the current one.
 func (p *parser) openDefault() {
 	if p.s.defaultListener == nil {
 		p.s.defaultListener = newListener(p.line.Position)
-		p.s.defaultListener.Port, p.s.defaultListener.isDefault = 1883, true
+		p.s.defaultListener.Port, p.s.defaultListener.isDefault = defaultPort, true
 	}
 	p.l = p.s.defaultListener
 }

@@ -214,6 +214,7 @@ type Listener struct {
 	Security Security
 
 	isDefault bool
+	asked     bool // the default listener: port or bind_address was given
 	local     bool // opened because the file has none
 }
 
