@@ -59,7 +59,7 @@ var table = []rule{
 	// access puts together what is below it, as a broker's hooks; what is below it knows no broker.
 	{pkg: "internal/access",
 		imports: []string{"broker", "internal/access/password", "internal/access/acl", "internal/access/jwt", "internal/access/httphook", "internal/access/throttle", "mqtt", "mqtt/topic"},
-		tests:   []string{"client", "test/mosquitto"}},
+		tests:   []string{"client", "internal/ops/logging", "test/mosquitto"}},
 	{pkg: "internal/access/password", modules: []string{crypto}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/acl", imports: []string{"mqtt/topic"}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/jwt", imports: []string{"mqtt/topic"}, modules: []string{jwt}},
