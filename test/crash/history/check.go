@@ -272,7 +272,7 @@ func (c *checker) settled(w *Will) bool {
 }
 
 func (c *checker) willDue(m *Message) bool {
-	return !m.Will.Discarded && m.Will.Back == 0 && c.settled(m.Will)
+	return !m.Will.Discarded && m.Will.Returned == 0 && c.settled(m.Will)
 }
 
 // deliveries checks that all that was promised has come, in order, at the right QoS, and at QoS 2 once.
@@ -306,7 +306,7 @@ func (c *checker) deliveries(r *receiver) {
 		})
 		for i := range got {
 			if got[i].exact > 1 {
-				c.violation(Duplicate, "%s got %s #%d %d times", r.name, log.Stream, i+1, got[i].exact)
+				c.violation(Duplicate, "%s got %s #%d %d times:%s", r.name, log.Stream, i+1, got[i].exact, c.h.copies(int32(st), uint32(i+1), r.need.Session))
 			}
 		}
 	}

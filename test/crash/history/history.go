@@ -41,6 +41,8 @@ type Will struct {
 	// Closed: the broker was seen to close the connection after DISCONNECT, in this life.
 	Closed     Stamp
 	ClosedLife int
+	// Returned: before the client's next CONNECT was sent, which may have cancelled it.
+	Returned Stamp
 	// Discarded: that DISCONNECT took the will back (MQTT 5 §3.14.4), else it asked for it.
 	Discarded bool
 	// Back: the client's next CONNACK was seen before the delay can have passed, so that the will must not be sent
@@ -105,8 +107,10 @@ type Delivery struct {
 	Stream int32 // index of Streams; -1: never published
 	Seq    uint32
 	SubID  uint32
+	ID     uint16 // of the packet
 	QoS    byte
 	Retain bool
+	Dup    bool
 }
 
 // Probe is the retained message of a topic as a new subscriber sees it.
