@@ -86,6 +86,7 @@ func (s *settings) subscriptions(ctx context.Context, r *record.Record) error {
 func (s *settings) retained(ctx context.Context, r *record.Record) error {
 	o := bench.DefaultOptions(bench.Retained)
 	o.Clients, o.Rate, o.Keep, o.Everything = s.scaled(retainedAll), pairRate, true, true
+	o.Loops = 2 // the pair's is not the one that receives a million messages
 	rep, err := s.against(ctx, r, "retained", o)
 	if err != nil {
 		return err
