@@ -232,12 +232,12 @@ func TestFlood(t *testing.T) {
 		log.Warn("connection refused", event(broker.EventRefused, "client", "later", "address", "a:1", "cause", "not authorised")...)
 		got := text(t, ctl, out)
 		for want, n := range map[string]int{
-			"Client c [a:1] disconnected: not authorised.\n":          3,
-			"Warning: connection refused: … and 1,204 more in 10 s\n": 1,
-			"New client connected":                                    5,
-			"connect: … and 1,202 more in 10 s\n":                     1,
-			"Warning: something else\n":                               1,
-			"Client later [a:1] disconnected: not authorised.\n":      1,
+			"Client c [a:1] disconnected: not authorised.\n":                           3,
+			"Warning: connection refused (not authorised): … and 1,204 more in 10 s\n": 1,
+			"New client connected":                               5,
+			"connect: … and 1,202 more in 10 s\n":                1,
+			"Warning: something else\n":                          1,
+			"Client later [a:1] disconnected: not authorised.\n": 1,
 		} {
 			if strings.Count(got, want) != n {
 				t.Errorf("want %d times %q, got\n%s", n, want, got)
