@@ -7,6 +7,7 @@
 package pebble
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -99,7 +100,9 @@ func (o *Options) complete() {
 	if o.Fatal == nil {
 		logger, dir := o.Logger, o.Dir
 		o.Fatal = func(err error) {
-			logger.Error("the store cannot go on; the process ends, and recovers what it acknowledged when it is started again",
+			// At broker.LevelFatal the line is written when the call returns; others are written by the way.
+			const fatal = slog.Level(12)
+			logger.Log(context.Background(), fatal, "the store cannot go on; the process ends, and recovers what it acknowledged when it is started again",
 				"directory", dir, "error", err)
 			os.Exit(ExitFatal)
 		}
