@@ -160,6 +160,17 @@ func TestProxyRefused(t *testing.T) {
 		if l := who.of("bad"); l.ClientID != "" {
 			t.Error("the authenticator was asked")
 		}
+		// A proxy that looks whether somebody is there is none of that.
+		check := dial(t, tls)
+		if _, err := io.WriteString(check.c, headerV2(0, 0, nil)); err != nil {
+			t.Fatal(err)
+		}
+		if err := check.c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := check.next(); err != io.EOF { //nolint:errorlint // nothing else may have happened
+			t.Errorf("the end of a check: %v", err)
+		}
 		for _, address := range []string{tls, cert} {
 			p := dial(t, address)
 			if _, err := io.WriteString(p.c, headerV2(1, 0x11, ip4, sslTLV(7, 0, "x"))+joinFrame(t, "good")); err != nil {

@@ -62,6 +62,7 @@ type proxied struct {
 	remote, local net.Addr // nil: those of the socket
 	commonName    string
 	passed, over  bool
+	itself        bool // the proxy speaks for itself, and must not say anything
 }
 
 func (p *proxied) Opened(loop int, now int64) {
@@ -74,9 +75,13 @@ func (p *proxied) Opened(loop int, now int64) {
 
 func (p *proxied) Data(loop int, now int64, raw []byte) (n, need int, again bool) {
 	switch {
-	case p.passed:
+	case p.passed && !p.itself:
 		return p.above.Data(loop, now, raw)
-	case p.over:
+	case p.over || len(raw) == 0:
+		return len(raw), 0, false
+	case p.passed:
+		p.over = true
+		p.Close(errNotTLS)
 		return len(raw), 0, false
 	}
 	n, err := p.header(raw)
@@ -88,7 +93,7 @@ func (p *proxied) Data(loop int, now int64, raw []byte) (n, need int, again bool
 	if p.passed = n > 0; !p.passed || n == len(raw) {
 		return n, 0, false
 	}
-	used, need, again := p.above.Data(loop, now, raw[n:])
+	used, need, again := p.Data(loop, now, raw[n:])
 	return n + used, need, again
 }
 
@@ -172,9 +177,14 @@ func lengthV2(raw []byte) (int, error) {
 	return n, nil
 }
 
-// take keeps what the header tells. A proxy that speaks for itself (LOCAL, UNKNOWN) has the socket's addresses.
+// take keeps what the header tells. A proxy that speaks for itself (LOCAL, UNKNOWN) has the socket's addresses. Mostly it only
+// looks whether somebody is there: that is no offence where clients must have come by TLS.
 func (p *proxied) take(h *proxyproto.Header) error {
-	if !h.Command.IsLocal() && !h.TransportProtocol.IsUnspec() {
+	if h.Command.IsLocal() {
+		p.itself = p.o.RequireTLS || p.o.RequireCertificate
+		return nil
+	}
+	if !h.TransportProtocol.IsUnspec() {
 		if h.TransportProtocol.IsDatagram() {
 			return fmt.Errorf("layer: PROXY: %s forwards datagrams; MQTT needs a stream", p.Conn.RemoteAddr())
 		}
