@@ -72,7 +72,7 @@ func (v *server) apply(c *config.Settings) error {
 		_, back := v.access.Reload(v.accessOptions(v.c))
 		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
-	v.gate.prefix.Store(&c.ClientIDPrefix)
+	v.gate.set(c)
 	v.followListeners(p)
 	if n := v.b.Recheck(change.Revoked); n > 0 {
 		v.log.Log(noContext, broker.LevelNotice, "clients were disconnected that may no longer connect", "count", n)

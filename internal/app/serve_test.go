@@ -192,6 +192,25 @@ func TestListeners(t *testing.T) {
 	}
 }
 
+// TestConnectRate: who connects more often than he may is refused, the others are not.
+func TestConnectRate(t *testing.T) {
+	p := start(t, "allow_anonymous true", "listener 0 DIR/s", "max_connect_rate 2", "max_user_connect_rate 3")
+	for _, id := range []string{"a", "a", "b", "b"} {
+		p.mustConnect("s", client.Options{ClientID: id})
+	}
+	if got := p.code("s", client.Options{ClientID: "a"}); got != mqtt.ConnectionRateExceeded {
+		t.Errorf("the third connection of a client is refused by %v", got)
+	}
+	for _, id := range []string{"c", "d", "e"} {
+		p.mustConnect("s", client.Options{ClientID: id, Username: "joe"})
+	}
+	if got := p.code("s", client.Options{ClientID: "f", Username: "joe"}); got != mqtt.ConnectionRateExceeded {
+		t.Errorf("the fourth connection of a user is refused by %v", got)
+	}
+	p.reload("max_connect_rate: 2 → 0", 1, "allow_anonymous true", "listener 0 DIR/s")
+	p.mustConnect("s", client.Options{ClientID: "a"})
+}
+
 // TestReload: what may change does, for who is connected as for who comes; who stays allowed stays connected.
 func TestReload(t *testing.T) {
 	p := start(t, "allow_anonymous true", "listener 0 DIR/one", "max_qos 2", "listener 0 DIR/two")

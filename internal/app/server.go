@@ -168,8 +168,7 @@ func (v *server) start() (err error) {
 		return err
 	}
 	v.atEnd(v.access.Close)
-	v.gate = &gate{Authenticator: v.access}
-	v.gate.prefix.Store(&v.c.ClientIDPrefix)
+	v.gate = newGate(v.access, v.c)
 	o := brokerOptions(v.c)
 	o.Logger, o.Authenticator, o.Authorizer = v.log, v.gate, v.access
 	if o.Store, err = openStore(&v.c.Store, v.log); err != nil {

@@ -112,7 +112,7 @@ func (p *parser) option(line string) {
 	name, value, _ := strings.Cut(line, " ")
 	p.line.Option = name
 	if strings.HasPrefix(name, "plugin_opt_") || strings.HasPrefix(name, "auth_opt_") {
-		p.pluginOption(name, strings.Trim(value, " \t"))
+		p.pluginOption(name, strings.TrimSpace(value))
 		return
 	}
 	o := Lookup(name)
@@ -121,7 +121,7 @@ func (p *parser) option(line string) {
 		return
 	}
 	p.line.Option = name
-	value = strings.Trim(value, " \t")
+	value = strings.TrimSpace(value)
 	p.tell(o, name)
 	t, f := p.target(o)
 	switch {
