@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,5 +117,61 @@ func TestBackground(t *testing.T) {
 			t.Fatal("the broker does not end, or leaves its pid file")
 		case <-tick.C:
 		}
+	}
+}
+
+// TestSystemd: a socket that systemd has opened is served, and systemd hears of readiness, reload and end.
+func TestSystemd(t *testing.T) {
+	dir, err := os.MkdirTemp("", "nj")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", dir+"/s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := l.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	notes, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: dir + "/notify", Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notes.Close()
+	text := "listener 0 " + dir + "/s\nallow_anonymous true\nuser root\n"
+	if err := os.WriteFile(filepath.Join(dir, "m.conf"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", "LISTEN_PID=$$ exec nightjar -c m.conf")
+	cmd.Dir, cmd.ExtraFiles = dir, []*os.File{socket}
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "NOTIFY_SOCKET="+dir+"/notify")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	_ = socket.Close()
+	hear := func(want string) {
+		t.Helper()
+		b := make([]byte, 4096)
+		_ = notes.SetReadDeadline(time.Now().Add(testTime))
+		if n, err := notes.Read(b); err != nil || !strings.HasPrefix(string(b[:n]), want+"\n") && string(b[:n]) != want {
+			t.Fatalf("systemd hears %q, not %s: %v", b[:n], want, err)
+		}
+	}
+	hear("READY=1")
+	if status, _, stderr := command(t, dir, "pub", "--unix", dir+"/s", "-t", "a", "-m", "x", "-q", "1"); status != 0 {
+		t.Errorf("pub: %s", stderr)
+	}
+	_ = cmd.Process.Signal(syscall.SIGHUP)
+	hear("RELOADING=1")
+	hear("READY=1")
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	hear("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &stderr)
 	}
 }
