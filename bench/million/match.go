@@ -36,13 +36,10 @@ func cpuTime() time.Duration {
 // match times the router in this process: what a topic's receivers cost to find when the loop remembers them, and when it
 // has never seen the topic.
 func (s *settings) match(_ context.Context, r *record.Record) error {
-	rt, err := router.New(router.Options{
+	rt := router.New(router.Options{
 		Limits: &session.Limits{Outboxes: new(outbox.Budget)}, Store: memory.Store{}, Loops: 1,
 		Post: func(int, func(int, int64)) {},
-	}, 1)
-	if err != nil {
-		return err
-	}
+	})
 	w := rt.Worker(0, 0)
 	n, clients := s.scaled(subscriptions), s.scaled(sessions)
 	all := make([]*session.Session, clients)

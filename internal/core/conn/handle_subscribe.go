@@ -42,6 +42,9 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 		if !code.IsError() && !shared && (rh == 0 || rh == 1 && !existed) {
 			if r := w.PrepareReplay(c.s, filter, opts, subID); r != nil {
 				replays = append(replays, r)
+				if batch != nil {
+					w.StoreReplay(c.s, r, batch)
+				}
 			}
 		}
 	}

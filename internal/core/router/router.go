@@ -72,8 +72,8 @@ type Router struct {
 	stats    session.Stats
 }
 
-// New makes a router with what the store has. now is unix milliseconds.
-func New(o Options, now int64) (*Router, error) {
+// New makes a router. Worker.Load comes before anything else.
+func New(o Options) *Router {
 	if o.MatchCache <= 0 {
 		o.MatchCache = 16384
 	}
@@ -92,7 +92,7 @@ func New(o Options, now int64) (*Router, error) {
 		w.auth = r.auth.Load()
 		r.workers = append(r.workers, w)
 	}
-	return r, r.load(now)
+	return r
 }
 
 // newKey names a new session or group.
