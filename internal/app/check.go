@@ -63,7 +63,7 @@ func checkLists(c *config.Settings) (out config.Problems) {
 
 // fileProblems puts what is wrong with files, by themselves or joined, among the problems of the configuration.
 func fileProblems(c *config.Settings, err error, severity config.Severity) (out config.Problems) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the parts are looked at one by one
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // the parts are looked at one by one
 		for _, e := range joined.Unwrap() {
 			out = append(out, fileProblems(c, e, severity)...)
 		}

@@ -105,7 +105,7 @@ func startIn(t *testing.T, dir string, lines ...string) *process {
 // shortDir is a folder whose name is short enough for a unix socket's.
 func shortDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nj")
+	dir, err := os.MkdirTemp("", "nj") //nolint:usetesting // its names are too long
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,15 +31,7 @@ func TestReloadStorm(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "acl"), []byte("topic readwrite #\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	lines := func(i int) []string {
-		out := []string{"allow_anonymous true", "acl_file DIR/acl", fmt.Sprintf("max_keepalive %d", 1000+i), "log_type error", "log_type warning", "log_type information",
-			"listener 0 DIR/s", "listener 0 DIR/tls", "certfile DIR/crt", "keyfile DIR/key"}
-		if i%2 == 1 {
-			out = append(out, fmt.Sprintf("listener 0 DIR/extra%d", i), "protocol websockets")
-		}
-		return out
-	}
-	p := startIn(t, dir, lines(0)...)
+	p := startIn(t, dir, stormConfig(0)...)
 	var got atomic.Int64
 	reader := p.mustConnect("s", client.Options{ClientID: "reader", OnMessage: func(*client.Message) { got.Add(1) }})
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -68,7 +60,7 @@ func TestReloadStorm(t *testing.T) {
 		})
 	}
 	reload := func(i int) {
-		p.configure(lines(i)...)
+		p.configure(stormConfig(i)...)
 		acl := fmt.Sprintf("topic readwrite load/#\ntopic read other/%d\n", i)
 		if err := os.WriteFile(filepath.Join(dir, "acl"), []byte(acl), 0o600); err != nil {
 			t.Fatal(err)
@@ -95,6 +87,16 @@ func TestReloadStorm(t *testing.T) {
 	until(t, func() bool { return descriptors(t) <= before && runtime.NumGoroutine() <= goroutines+5 }, func() string {
 		return fmt.Sprintf("descriptors: %d → %d, goroutines: %d → %d", before, descriptors(t), goroutines, runtime.NumGoroutine())
 	})
+}
+
+// stormConfig is the configuration of the i-th reload.
+func stormConfig(i int) []string {
+	out := []string{"allow_anonymous true", "acl_file DIR/acl", fmt.Sprintf("max_keepalive %d", 1000+i), "log_type error", "log_type warning",
+		"log_type information", "listener 0 DIR/s", "listener 0 DIR/tls", "certfile DIR/crt", "keyfile DIR/key"}
+	if i%2 == 1 {
+		out = append(out, fmt.Sprintf("listener 0 DIR/extra%d", i), "protocol websockets")
+	}
+	return out
 }
 
 // descriptors counts the open ones; 0 where the system does not tell.

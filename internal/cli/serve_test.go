@@ -79,7 +79,7 @@ func TestServeErrors(t *testing.T) {
 
 // TestBackground: -d returns when clients can connect; the broker goes on by itself and ends with a signal.
 func TestBackground(t *testing.T) {
-	dir, err := os.MkdirTemp("", "nj")
+	dir, err := os.MkdirTemp("", "nj") //nolint:usetesting // its names are too long for a socket's
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestBackground(t *testing.T) {
 
 // TestSystemd: a socket that systemd has opened is served, and systemd hears of readiness, reload and end.
 func TestSystemd(t *testing.T) {
-	dir, err := os.MkdirTemp("", "nj")
+	dir, err := os.MkdirTemp("", "nj") //nolint:usetesting // its names are too long for a socket's
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,7 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 		if problems.Err() == nil {
-			s.Lint()
-			s.Unsupported()
+			_, _ = s.Lint(), s.Unsupported()
 			if changes := Diff(s, s); len(changes) > 0 {
 				t.Errorf("it differs from itself: %v", changes)
 			}
