@@ -57,7 +57,9 @@ func (w *Worker) Load() error {
 	}
 	for _, u := range l.replays {
 		if rp := w.PrepareReplay(u.s, u.filter, u.opts, u.subID); rp != nil {
-			rp.Held = false
+			rp.Held, rp.Stored = false, true
+		} else {
+			w.Later().PutSubscription(u.s.Key, u.filter, u.opts, u.subID)
 		}
 	}
 	for _, k := range l.ended {
