@@ -191,6 +191,10 @@ func Cause(why error) string {
 	if errors.As(why, &r) {
 		return causeOf(r.code)
 	}
+	var p interface{ ProtocolError() bool } // of what lies below MQTT: TLS, WebSocket, PROXY
+	if errors.As(why, &p) && p.ProtocolError() {
+		return causeOf(mqtt.ProtocolError)
+	}
 	var e *mqtt.Error
 	if errors.As(why, &e) {
 		return causeOf(e.Code)

@@ -69,7 +69,7 @@ func (p *proxied) Opened(loop int, now int64) {
 	p.above.Opened(loop, now)
 	if !p.o.trusts(p.Conn.RemoteAddr()) {
 		p.over = true
-		p.Close(errUntrusted)
+		p.Close(violation{errUntrusted})
 	}
 }
 
@@ -81,13 +81,13 @@ func (p *proxied) Data(loop int, now int64, raw []byte) (n, need int, again bool
 		return len(raw), 0, false
 	case p.passed:
 		p.over = true
-		p.Close(errNotTLS)
+		p.Close(violation{errNotTLS})
 		return len(raw), 0, false
 	}
 	n, err := p.header(raw)
 	if err != nil {
 		p.over = true
-		p.Close(err)
+		p.Close(violation{err})
 		return len(raw), 0, false
 	}
 	if p.passed = n > 0; !p.passed || n == len(raw) {

@@ -49,6 +49,9 @@ func (c *tlsCodec) handshake() {
 	err := c.tls.HandshakeContext(context.Background()) // ended by memory.close when the connection goes
 	<-c.sem
 	if err != nil {
+		if !errors.Is(err, io.EOF) { // that is how memory says that the connection is gone
+			err = violation{err}
+		}
 		c.l.below.CloseAfterFlush(err, time.Second) // the alert waits for it, so that no answer to that comes first
 		return
 	}
