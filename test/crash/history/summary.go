@@ -63,12 +63,12 @@ func (h *History) stories(found []Violation) string {
 	return b.String()
 }
 
-// copies are the deliveries of a message to one session, or, with -1, to all.
+// copies are the deliveries of a message to one session, or, with -1, to the members of shared groups.
 func (h *History) copies(stream int32, seq uint32, session int) string {
 	var b strings.Builder
 	for i, s := range h.Sessions {
 		for _, d := range s.Got {
-			if d.Stream == stream && d.Seq == seq && (session < 0 || i == session) {
+			if d.Stream == stream && d.Seq == seq && (i == session || session < 0 && len(s.Subs) > 0 && s.Subs[0].Group != "") {
 				fmt.Fprintf(&b, " %s at %d (QoS %d, packet id %d, DUP %v)", s.Client, d.At, d.QoS, d.ID, d.Dup)
 			}
 		}
