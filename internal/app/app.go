@@ -54,11 +54,17 @@ type Settings struct {
 
 // DefaultSettings are those of `nightjar serve` without flags: loopback only, anybody on this machine may connect.
 func DefaultSettings() Settings {
+	o := broker.DefaultOptions()
+	o.MaxQueued = defaultQueued
 	return Settings{
-		Broker: broker.DefaultOptions(), Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
+		Broker: o, Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
 		LogLevel: slog.LevelInfo, Self: "nightjar", Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
+
+// defaultQueued is how many messages may wait for a client without a configuration file: queues lie on disk, where there is
+// room, and a message that was acknowledged should not be dropped for want of a place. Mosquitto's 1,000 come with its file.
+const defaultQueued = 1_000_000
 
 // defaultPort is MQTT's.
 const defaultPort = 1883
