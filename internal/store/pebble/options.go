@@ -72,8 +72,9 @@ type Options struct {
 	Fatal func(err error)
 }
 
-// ExitFatal is the exit code of a process that ends because its store could not go on.
-const ExitFatal = 3
+// ExitFatal is the exit code of a process that ends because its store could not go on. It is not 3, a configuration that cannot
+// be used: after that a service manager does not start the process again, after this it should.
+const ExitFatal = 4
 
 // flushDeletions is how long a range deletion may wait until its room is given back.
 const flushDeletions = 10 * time.Second
