@@ -387,6 +387,18 @@ func TestSyslog(t *testing.T) {
 	}
 }
 
+// A system without syslog is told of, and has its other destinations, as with Mosquitto.
+func TestNoSyslog(t *testing.T) {
+	log, ctl, out := start(t, func(o *logging.Options) {
+		o.Destinations = []logging.Destination{{Kind: logging.Syslog, Path: filepath.Join(t.TempDir(), "s")}, {Kind: logging.Stdout}}
+	})
+	log.Info("line")
+	got := text(t, ctl, out)
+	if !strings.Contains(got, "line\n") || !strings.Contains(got, "does a syslog daemon run?") {
+		t.Errorf("%q", got)
+	}
+}
+
 // Lines go to the topic of their type, except those about packets.
 func TestTopics(t *testing.T) {
 	log, ctl, _ := start(t, func(o *logging.Options) {
