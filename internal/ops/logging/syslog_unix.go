@@ -45,7 +45,7 @@ func (s *syslogSink) writer() (*syslog.Writer, error) {
 	var err error
 	if s.w, err = s.dial(); err != nil {
 		s.w = nil
-		return nil, errors.Join(errNoSyslog, err)
+		return nil, fmt.Errorf("%w (%w)", errNoSyslog, err)
 	}
 	return s.w, nil
 }
