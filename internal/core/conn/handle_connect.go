@@ -277,7 +277,7 @@ func (c *Conn) accept(w *router.Worker) {
 	}
 	b := w.NewBatch()
 	b.PutSession(&session.Record{Key: s.Key, ClientID: c.id.ClientID, Username: c.id.Username, Expiry: su.expiry})
-	w.CommitBatch(b, nil, c.t, func(w *router.Worker, err error) {
+	w.CommitBatch(b, router.Then(func(w *router.Worker, err error) {
 		switch {
 		case c.state == stateClosed:
 		case err != nil:
@@ -291,7 +291,7 @@ func (c *Conn) accept(w *router.Worker) {
 		default:
 			c.welcome(w, present, true)
 		}
-	})
+	}))
 }
 
 // storeConnackCode is storeCode, as far as CONNACK has it.

@@ -53,7 +53,7 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	switch p.QoS {
 	case 0:
 		w.Publish(m)
-		w.Commit(nil, nil)
+		w.Commit(nil)
 	case 1:
 		c.received++
 		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)), nil)
@@ -97,7 +97,7 @@ func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 	code := c.matched(w.Receivers(m.Topic))
 	var batch session.Batch
 	if store != nil && c.s.Durable() {
-		batch = w.NewBatch()
+		batch = w.Shared()
 		batch.PutReceived(c.s.Key, id, store)
 	}
 	if batch == nil && !c.waiting() {
@@ -263,7 +263,7 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 	}
 	var batch session.Batch
 	if c.s.Durable() {
-		batch = w.NewBatch()
+		batch = w.Shared()
 		batch.DeleteReceived(c.s.Key, id)
 	}
 	s := c.s

@@ -73,6 +73,7 @@ func (w *Worker) Load() error {
 	if err := l.shareOut(w); err != nil {
 		return err
 	}
+	w.CommitTurn()
 	w.CommitLater()
 	return nil
 }

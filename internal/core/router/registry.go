@@ -108,6 +108,7 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 // Leave takes a connection's session away from it: it stays for the absent client, or ends. will is due after its delay,
 // or when the session ends, whichever is first; nil: none. cancelled wills are not passed.
 func (w *Worker) Leave(s *session.Session, will *Will) {
+	w.CommitTurn() // what the next connection stores comes after it
 	w.redistribute(s.Detach(&w.Turn))
 	w.r.sessions.connected.Add(-1)
 	expiry := s.Expiry()

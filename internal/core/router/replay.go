@@ -80,7 +80,7 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 			if w.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
 				w.pub.Start(m, w.Now)
 				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
-				w.Commit(nil, nil)
+				w.Commit(nil)
 			}
 		}
 		clear(msgs)

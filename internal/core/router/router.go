@@ -105,6 +105,7 @@ type Worker struct {
 	r       *Router
 	auth    *authority // as the turn began
 	pub     session.Publication
+	commit  *commit // what waits for the turn's batch; nil: nothing
 	cache   map[string]*route
 	cached  int // what the cache costs, in bytes
 	matches []subtree.Sub
@@ -121,6 +122,7 @@ func (r *Router) Worker(loop int, now int64) *Worker {
 // EndTurn flushes what the loop's turn has filled and folds its counters.
 func (r *Router) EndTurn(loop int) {
 	w := r.workers[loop]
+	w.CommitTurn() // before its messages leave: their receivers may be quick
 	w.Flush()
 	w.CommitLater()
 	w.Fold(&r.stats)
