@@ -41,6 +41,11 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 			m.Expires = expires(w.Now, p.Props.MessageExpiry)
 		}
 	}
+	if c.bounds != nil {
+		if refused, err := c.measure(w, p, m, len(f.Body)); refused || err != nil {
+			return err
+		}
+	}
 	if code, why := c.mayPublish(m); code != mqtt.Success {
 		c.sh.publishRefused(c, m, why)
 		c.refusePublish(w, p, code)

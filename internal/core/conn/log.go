@@ -174,6 +174,8 @@ func Cause(why error) string {
 		return CauseClosed
 	case errors.Is(why, ErrTakenOver):
 		return "session taken over"
+	case errors.Is(why, ErrExpired):
+		return causeOf(mqtt.NotAuthorized)
 	case errors.Is(why, ErrKeepAlive), errors.Is(why, ErrUnread), errors.Is(why, ErrConnectLate), errors.Is(why, ErrPacketSlow):
 		return "exceeded timeout"
 	case errors.Is(why, ErrNotMQTT):

@@ -15,6 +15,9 @@ import (
 type Identity struct {
 	ClientID string
 	Username string
+	// Grant is what an authenticator knows of the client beyond its names, for the authorizer; nil: nothing. It is of one
+	// connection and not stored: who comes from the store has none. See router.sameGrant for when two are the same.
+	Grant any
 }
 
 // Message is one application message. All fields are read-only once it has been handed to the router.

@@ -85,7 +85,7 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 	s = c.s
 	sh.m[id.ClientID] = c
 	sh.mu.Unlock()
-	if s.ID().Username != id.Username {
+	if was := s.ID(); was.Username != id.Username || !sameGrant(was.Grant, id.Grant) {
 		s.Rename(id)
 		r.renamed.Add(1) // what was looked up for the other user does not hold any more
 	}

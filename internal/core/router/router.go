@@ -65,7 +65,7 @@ type Router struct {
 	slow     slowReceivers
 	unread   unreadQueues
 	keys     atomic.Uint64 // the last given to a session or a group; see session.Key
-	renamed  atomic.Uint64 // sessions that another user has gone on with
+	renamed  atomic.Uint64 // sessions that have gone on with another user or grant
 	auth     atomic.Pointer[authority]
 	most     atomic.Int64 // MaxClients
 	workers  []*Worker
