@@ -36,7 +36,7 @@ func TestKill(t *testing.T) {
 
 // TestKillInMemory shows that the checker can fail: a broker without a store loses what it has acknowledged.
 func TestKillInMemory(t *testing.T) {
-	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
+	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestKillInMemory(t *testing.T) {
 
 // TestNoDeath shows that the checker finds nothing where nothing happens: the clients come and go, the broker stays.
 func TestNoDeath(t *testing.T) {
-	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
