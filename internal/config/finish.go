@@ -166,11 +166,6 @@ func (p *parser) checkListener(l *Listener) {
 	if l.ProxyRequireTLS && l.ProxyProtocol != "2" {
 		fail("proxy_protocol_v2_require_tls", "", "needs enable_proxy_protocol 2")
 	}
-	if l.Path != "" {
-		if l.BindInterface != "" || l.SocketDomain != "" {
-			fail("bind_interface", "", "is for sockets with a port, not for a unix socket")
-		}
-	}
 }
 
 // where is the line that gave an option of a listener, or the listener's.

@@ -76,6 +76,9 @@ func (l *linter) listener(on *Listener) {
 	if on.Protocol != "mqtt" && len(on.Origins) == 0 && anonymous {
 		l.about(Notice, on, "any web page that a browser shows may connect; name those that shall in websockets_origin")
 	}
+	if on.Path != "" && (on.BindInterface != "" || on.SocketDomain != "") {
+		l.about(Notice, on, "bind_interface and socket_domain have no effect: it is a unix socket")
+	}
 	l.tls(on, named)
 }
 
