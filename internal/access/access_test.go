@@ -2,6 +2,7 @@ package access
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
@@ -87,6 +88,11 @@ func login(t testing.TB, a *Access, l *broker.Login) broker.Verdict {
 		t.Fatal("no verdict")
 		return broker.Verdict{}
 	}
+}
+
+// identity is the client that a verdict lets in, as the broker makes it.
+func identity(l *broker.Login, v broker.Verdict) *broker.Identity {
+	return &broker.Identity{ClientID: cmp.Or(v.ClientID, l.ClientID), Username: cmp.Or(v.Username, l.Username), Grant: v.Grant}
 }
 
 // The same as Mosquitto: see TestLoginsLikeMosquitto for the proof.
@@ -375,14 +381,15 @@ func TestListeners(t *testing.T) {
 	} {
 		l := as("bob", c.pass)
 		l.Listener, l.RemoteAddr = c.listener, c.from
-		if v := login(t, a, l); (v.Code == mqtt.Success) != c.want {
+		v := login(t, a, l)
+		if (v.Code == mqtt.Success) != c.want {
 			t.Errorf("%+v: %+v", c, v)
 			continue
 		}
 		if !c.want {
 			continue
 		}
-		who := &broker.Identity{ClientID: l.ClientID, Username: "bob"}
+		who := identity(l, v)
 		if d := a.MayPublish(who, "t", 0, false); d.Allowed != c.mayWrite {
 			t.Errorf("%+v: publish: %+v", c, d)
 		}
@@ -516,8 +523,7 @@ func TestDecisionsAllocateNothing(t *testing.T) {
 		"open":          {Rules: Rules{AllowAnonymous: true}},
 	} {
 		a := start(t, o)
-		login(t, a, as("u", "p"))
-		who := &broker.Identity{ClientID: "c-u", Username: "u"}
+		who := identity(as("u", "p"), login(t, a, as("u", "p")))
 		for range 500 { // what is asked again is remembered by now
 			a.MayPublish(who, "a/b/c", 1, false)
 			a.MayPublish(who, "d/e", 1, false)
@@ -583,8 +589,7 @@ func BenchmarkMayPublish(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			a := start(b, o)
-			login(b, a, as("u", "p"))
-			who := &broker.Identity{ClientID: "c-u", Username: "u"}
+			who := identity(as("u", "p"), login(b, a, as("u", "p")))
 			b.ReportAllocs()
 			for b.Loop() {
 				a.MayPublish(who, "a/b/c", 1, false)

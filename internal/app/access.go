@@ -3,23 +3,12 @@ package app
 import (
 	"reflect"
 
-	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/access"
 	"github.com/nightjar-mqtt/nightjar/internal/access/httphook"
 	"github.com/nightjar-mqtt/nightjar/internal/access/jwt"
 	"github.com/nightjar-mqtt/nightjar/internal/access/throttle"
 	"github.com/nightjar-mqtt/nightjar/internal/config"
-	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
-
-// accessOptions are accessOptions, and what happens to clients whose token runs out.
-func (v *server) accessOptions(c *config.Settings) access.Options {
-	o := accessOptions(c)
-	o.Expired = func(who broker.Identity) {
-		v.b.Disconnect(func(other *broker.Identity) bool { return *other == who }, mqtt.NotAuthorized, "the token has expired")
-	}
-	return o
-}
 
 // accessOptions are who may connect by which listener, and what they may do.
 func accessOptions(c *config.Settings) access.Options {
@@ -43,7 +32,8 @@ func accessOptions(c *config.Settings) access.Options {
 
 func accessRules(l *config.Listener) access.Rules {
 	s := &l.Security
-	r := access.Rules{AllowAnonymous: s.AllowAnonymous == config.Yes, PasswordFile: s.PasswordFile, ACLFile: s.ACLFile}
+	r := access.Rules{AllowAnonymous: s.AllowAnonymous == config.Yes, PasswordFile: s.PasswordFile, ACLFile: s.ACLFile,
+		NameIsClientID: l.UsernameAsClientID}
 	switch {
 	case l.TLS.IdentityAsUsername:
 		r.CertificateName = access.CommonName

@@ -59,7 +59,7 @@ func (v *server) apply(c *config.Settings) error {
 		p.abandon()
 		return err
 	}
-	change, err := v.access.Reload(v.accessOptions(c))
+	change, err := v.access.Reload(accessOptions(c))
 	if err != nil {
 		p.abandon()
 		return errors.Join(err, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
@@ -69,7 +69,7 @@ func (v *server) apply(c *config.Settings) error {
 	o.Engine, o.Loops, o.MatchCache = "", 0, 0 // they stay
 	if err := v.b.Reload(o); err != nil {
 		p.abandon()
-		_, back := v.access.Reload(v.accessOptions(v.c))
+		_, back := v.access.Reload(accessOptions(v.c))
 		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
 	v.gate.set(c)

@@ -164,7 +164,7 @@ func (v *server) start() (err error) {
 	if err := v.dropPrivileges(); err != nil {
 		return err
 	}
-	if v.access, err = access.New(v.accessOptions(v.c), v.log); err != nil {
+	if v.access, err = access.New(accessOptions(v.c), v.log); err != nil {
 		return err
 	}
 	v.atEnd(v.access.Close)
