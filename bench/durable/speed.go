@@ -64,11 +64,11 @@ func flood(address string, duration time.Duration) (flooded, error) {
 func (s *settings) speed(r *record.Record) error {
 	var ours, bare, other, perSync, enough []float64
 	for range s.rounds {
-		f, batches, syncs, syncTime, err := s.speedOfNightjar()
+		f, syncs, syncTime, err := s.speedOfNightjar()
 		if err != nil {
 			return err
 		}
-		per := batches / syncs
+		per := float64(f.messages) / syncs
 		b, err := barePebble(s.duration, int(per))
 		if err != nil {
 			return err
@@ -91,27 +91,27 @@ func (s *settings) speed(r *record.Record) error {
 	return nil
 }
 
-func (s *settings) speedOfNightjar() (f flooded, batches, syncs, syncTime float64, err error) {
+func (s *settings) speedOfNightjar() (f flooded, syncs, syncTime float64, err error) {
 	p, err := nightjar("")
 	if err != nil {
-		return f, 0, 0, 0, err
+		return f, 0, 0, err
 	}
 	defer p.remove()
 	if err = absent(p.address, "absent", "bench/#"); err != nil {
-		return f, 0, 0, 0, err
+		return f, 0, 0, err
 	}
-	before, err := p.sys("batches", "syncs")
+	before, err := p.sys("syncs")
 	if err != nil {
-		return f, 0, 0, 0, err
+		return f, 0, 0, err
 	}
 	if f, err = flood(p.address, s.duration); err != nil {
-		return f, 0, 0, 0, err
+		return f, 0, 0, err
 	}
-	after, err := p.sys("batches", "syncs", "syncs/p50")
+	after, err := p.sys("syncs", "syncs/p50")
 	if err != nil {
-		return f, 0, 0, 0, err
+		return f, 0, 0, err
 	}
-	return f, after["batches"] - before["batches"], after["syncs"] - before["syncs"], after["syncs/p50"] / 1e6, nil
+	return f, after["syncs"] - before["syncs"], after["syncs/p50"] / 1e6, nil
 }
 
 func (s *settings) speedOfMosquitto() (float64, error) {
