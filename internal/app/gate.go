@@ -13,30 +13,55 @@ import (
 )
 
 // gate stands in front of an authenticator: it lets only those client ids pass that begin with a prefix (clientid_prefixes),
-// and bounds how often clients and users connect (max_connect_rate, max_user_connect_rate).
+// and bounds how often clients and users connect, and what they send (max_..._rate).
 type gate struct {
 	broker.Authenticator
 	prefix atomic.Pointer[string]
 	rates  *ratelimit.Limiter
+	meters atomic.Bool // what clients send is bounded, not their connections alone
 }
 
 func newGate(a broker.Authenticator, c *config.Settings) *gate {
-	g := &gate{Authenticator: a, rates: ratelimit.New(connectRates(c))}
-	g.prefix.Store(&c.ClientIDPrefix)
+	g := &gate{Authenticator: a, rates: ratelimit.New(limits(&c.Rate))}
+	g.set(c)
 	return g
 }
 
 // set has another configuration hold.
 func (g *gate) set(c *config.Settings) {
 	g.prefix.Store(&c.ClientIDPrefix)
-	g.rates.Set(connectRates(c))
+	g.rates.Set(limits(&c.Rate))
+	r := c.Rate
+	r.Connect, r.UserConnect, r.Action = 0, 0, ""
+	g.meters.Store(r != config.Rate{})
 }
 
-// connectRates are those of a configuration, which has them by the minute.
-func connectRates(c *config.Settings) (l ratelimit.Limits) {
-	rate := func(n int) ratelimit.Rate { return ratelimit.Rate{PerSecond: float64(n) / 60, Burst: float64(n)} }
-	l.Client.Connections, l.User.Connections = rate(c.Rate.Connect), rate(c.Rate.UserConnect)
-	return l
+// limits are a configuration's, which has those of connections by the minute.
+func limits(c *config.Rate) ratelimit.Limits {
+	second := func(n int64) ratelimit.Rate { return ratelimit.Rate{PerSecond: float64(n)} }
+	minute := func(n int) ratelimit.Rate { return ratelimit.Rate{PerSecond: float64(n) / 60, Burst: float64(n)} }
+	return ratelimit.Limits{
+		Client: ratelimit.Rates{Connections: minute(c.Connect), Publishes: second(int64(c.Publish)), Bytes: second(int64(c.Bytes)),
+			Subscribes: second(int64(c.Subscribe))},
+		User: ratelimit.Rates{Connections: minute(c.UserConnect), Publishes: second(int64(c.UserPublish)), Bytes: second(int64(c.UserBytes)),
+			Subscribes: second(int64(c.UserSubscribe))},
+		Refuse: c.Action == "refuse",
+	}
+}
+
+// meter is a client's share of the limits.
+type meter struct{ *ratelimit.Meter }
+
+func (m meter) Publish(now int64, bytes int) broker.Measure {
+	return measure(m.Meter.Publish(now, bytes))
+}
+
+func (m meter) Subscribe(now int64, filters int) broker.Measure {
+	return measure(m.Meter.Subscribe(now, filters))
+}
+
+func measure(a ratelimit.Answer) broker.Measure {
+	return broker.Measure{Refuse: a.Refuse, Wait: a.Wait, Limit: a.Limit}
 }
 
 func (g *gate) Authenticate(l *broker.Login, done func(broker.Verdict)) {
@@ -54,10 +79,16 @@ func (g *gate) Authenticate(l *broker.Login, done func(broker.Verdict)) {
 		if v.Username != "" {
 			user = v.Username
 		}
+		if v.ClientID != "" {
+			id = v.ClientID
+		}
 		m, answer := g.rates.Connect(time.Now().UnixMilli(), id, user)
-		if answer.Refuse {
+		switch {
+		case answer.Refuse:
 			v = broker.Verdict{Code: mqtt.ConnectionRateExceeded, Reason: "too many " + answer.Limit + " (max_connect_rate, max_user_connect_rate)"}
-		} else {
+		case g.meters.Load():
+			v.Meter = meter{m}
+		default:
 			m.Close()
 		}
 		done(v)

@@ -211,6 +211,28 @@ func TestConnectRate(t *testing.T) {
 	p.mustConnect("s", client.Options{ClientID: "a"})
 }
 
+// TestRates: what a client sends beyond a rate is refused.
+func TestRates(t *testing.T) {
+	p := start(t, "allow_anonymous true", "listener 0 DIR/s", "max_publish_rate 2", "max_user_subscribe_rate 1", "rate_limit_action refuse")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := p.mustConnect("s", client.Options{Username: "joe"})
+	var codes []mqtt.ReasonCode
+	for range 10 { // in less than a second
+		_, err := c.Publish(ctx, &client.Message{Topic: "a", QoS: 1})
+		var refused *client.ReasonError
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+		if refused != nil {
+			codes = append(codes, refused.Code)
+		}
+	}
+	if len(codes) == 0 || codes[0] != mqtt.QuotaExceeded {
+		t.Errorf("ten messages at once, where two a second are allowed, are refused by %v", codes)
+	}
+}
+
 // TestReload: what may change does, for who is connected as for who comes; who stays allowed stays connected.
 func TestReload(t *testing.T) {
 	p := start(t, "allow_anonymous true", "listener 0 DIR/one", "max_qos 2", "listener 0 DIR/two")
