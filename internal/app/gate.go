@@ -19,6 +19,7 @@ type gate struct {
 	prefix atomic.Pointer[string]
 	rates  *ratelimit.Limiter
 	meters atomic.Bool // what clients send is bounded, not their connections alone
+	ends   atomic.Bool // who exceeds that is disconnected
 }
 
 func newGate(a broker.Authenticator, c *config.Settings) *gate {
@@ -34,6 +35,7 @@ func (g *gate) set(c *config.Settings) {
 	r := c.Rate
 	r.Connect, r.UserConnect, r.Action = 0, 0, ""
 	g.meters.Store(r != config.Rate{})
+	g.ends.Store(c.Rate.Action == "disconnect")
 }
 
 // limits are a configuration's, which has those of connections by the minute.
@@ -45,28 +47,38 @@ func limits(c *config.Rate) ratelimit.Limits {
 			Subscribes: second(int64(c.Subscribe))},
 		User: ratelimit.Rates{Connections: minute(c.UserConnect), Publishes: second(int64(c.UserPublish)), Bytes: second(int64(c.UserBytes)),
 			Subscribes: second(int64(c.UserSubscribe))},
-		Refuse: c.Action == "refuse",
+		Refuse: c.Action != "slow",
 	}
 }
 
 // meter is a client's share of the limits.
-type meter struct{ *ratelimit.Meter }
+type meter struct {
+	*ratelimit.Meter
+	ends *atomic.Bool
+}
 
 func (m meter) Publish(now int64, bytes int) broker.Measure {
-	return measure(m.Meter.Publish(now, bytes))
+	return m.measure(m.Meter.Publish(now, bytes))
 }
 
 func (m meter) Subscribe(now int64, filters int) broker.Measure {
-	return measure(m.Meter.Subscribe(now, filters))
+	return m.measure(m.Meter.Subscribe(now, filters))
 }
 
-func measure(a ratelimit.Answer) broker.Measure {
-	return broker.Measure{Refuse: a.Refuse, Wait: a.Wait, Limit: a.Limit}
+func (m meter) measure(a ratelimit.Answer) broker.Measure {
+	return broker.Measure{Refuse: a.Refuse, Close: a.Refuse && m.ends.Load(), Wait: a.Wait, Limit: a.Limit}
+}
+
+// admits tells whether a client id may connect; else it gives the verdict.
+func (g *gate) admits(id string) (refusal broker.Verdict, ok bool) {
+	prefix := *g.prefix.Load()
+	return broker.Verdict{Code: mqtt.NotAuthorized, Reason: fmt.Sprintf("the client id does not begin with %q (clientid_prefixes)", prefix)},
+		strings.HasPrefix(id, prefix)
 }
 
 func (g *gate) Authenticate(l *broker.Login, done func(broker.Verdict)) {
-	if prefix := *g.prefix.Load(); !strings.HasPrefix(l.ClientID, prefix) {
-		done(broker.Verdict{Code: mqtt.NotAuthorized, Reason: fmt.Sprintf("the client id does not begin with %q (clientid_prefixes)", prefix)})
+	if refusal, ok := g.admits(l.ClientID); !ok && !l.Assigned { // a token may give it another
+		done(refusal)
 		return
 	}
 	id, user := l.ClientID, l.Username
@@ -82,12 +94,16 @@ func (g *gate) Authenticate(l *broker.Login, done func(broker.Verdict)) {
 		if v.ClientID != "" {
 			id = v.ClientID
 		}
+		if refusal, ok := g.admits(id); !ok {
+			done(refusal)
+			return
+		}
 		m, answer := g.rates.Connect(time.Now().UnixMilli(), id, user)
 		switch {
 		case answer.Refuse:
 			v = broker.Verdict{Code: mqtt.ConnectionRateExceeded, Reason: "too many " + answer.Limit + " (max_connect_rate, max_user_connect_rate)"}
 		case g.meters.Load():
-			v.Meter = meter{m}
+			v.Meter = meter{m, &g.ends}
 		default:
 			m.Close()
 		}
