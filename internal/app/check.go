@@ -111,12 +111,12 @@ func checkCertificates(c *config.Settings, now time.Time) (out config.Problems) 
 			switch {
 			case err != nil:
 				say(config.Failure, "%s: %v", pair.CertFile, err)
+			case now.Before(leaf.NotBefore):
+				say(config.Warning, "%s is not valid before %s: clients refuse it", pair.CertFile, leaf.NotBefore.Format(time.DateOnly))
 			case now.After(leaf.NotAfter):
 				say(config.Warning, "%s has expired on %s: clients refuse it", pair.CertFile, leaf.NotAfter.Format(time.DateOnly))
 			case now.Add(soon).After(leaf.NotAfter):
 				say(config.Warning, "%s expires on %s", pair.CertFile, leaf.NotAfter.Format(time.DateOnly))
-			case now.Before(leaf.NotBefore):
-				say(config.Warning, "%s is not valid before %s: clients refuse it", pair.CertFile, leaf.NotBefore.Format(time.DateOnly))
 			case len(leaf.DNSNames)+len(leaf.IPAddresses) == 0:
 				say(config.Warning, "%s names no host (subject alternative name): most clients refuse it", pair.CertFile)
 			}

@@ -172,7 +172,11 @@ func (p *parser) trailing(o *Option, value string) {
 	switch o.bind(blankTarget()).(type) {
 	case *string, *[]string:
 		if o.words == nil {
-			if i := strings.Index(value, " #"); i >= 0 {
+			switch {
+			case !strings.Contains(value, " #"):
+			case slices.Contains(secret, o.Name):
+				p.report(Warning, "what stands behind # is part of the value: a comment needs a line of its own", "")
+			default:
 				p.report(Warning, fmt.Sprintf("the value is %q: a comment needs a line of its own", value), "")
 			}
 			return
