@@ -68,8 +68,7 @@ func New(o Options) (*Broker, error) {
 	b.drops.log, b.drops.ticks = o.Logger, reportEvery // the first loss is told at once
 	budget := new(outbox.Budget)
 	// The router comes first: the loops call it from their start.
-	var err error
-	b.router, err = router.New(router.Options{
+	b.router = router.New(router.Options{
 		Limits: &session.Limits{
 			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
 			OutboxBytes: o.OutboxBytes, MaxTopicAlias: maxTopicAlias,
@@ -82,10 +81,7 @@ func New(o Options) (*Broker, error) {
 		Unread: func(sessions int, err error) {
 			o.Logger.Error("queued messages cannot be read from the store; it is tried again", "sessions", sessions, "reason", err)
 		},
-	}, time.Now().UnixMilli())
-	if err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
-	}
+	})
 	engine, err := netloop.New(netloop.Options{
 		Engine: o.Engine, Loops: o.Loops, Budget: budget, Logger: o.Logger,
 		EndTurn: func(loop int, _ int64) { b.router.EndTurn(loop) },
@@ -109,6 +105,13 @@ func New(o Options) (*Broker, error) {
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
 		Addresses: listener.Addresses, Certificate: listener.Certificate,
 	}, engine.Loops())
+	loaded := make(chan error, 1)
+	engine.PostLoop(0, func(loop int, now int64) { loaded <- b.router.Worker(loop, now).Load() })
+	if err := <-loaded; err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return nil, errors.Join(fmt.Errorf("broker: %w", err), engine.Close(ctx))
+	}
 	b.ticker.Add(1)
 	go b.tick()
 	return b, nil

@@ -68,6 +68,7 @@ type served struct {
 	shared    *conn.Shared
 	transport Transport
 	inherits  bool // its limits are those of Options
+	ended     bool // its certificates are closed
 }
 
 // Listen opens a TCP socket for Serve.
@@ -157,6 +158,7 @@ func (b *Broker) unregister(s *served) {
 	b.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
 	closeCertificates(s.transport)
 }
 
@@ -235,6 +237,9 @@ func (b *Broker) UpdateListener(l Listener) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended { // meanwhile
+		return fmt.Errorf("%w: %q", ErrNoListener, l.Name)
+	}
 	old := s.transport
 	s.inherits = l.Limits == nil
 	s.set(b, s.shared.With(limits), l.Transport)

@@ -83,11 +83,11 @@ func (a *logins) Authenticate(l *broker.Login, done func(broker.Verdict)) {
 		a.all = make(map[string]broker.Login)
 	}
 	a.all[l.ClientID] = *l
-	a.mu.Unlock()
 	var v broker.Verdict
 	if a.name != nil {
 		v.Username = a.name(l)
 	}
+	a.mu.Unlock()
 	done(v)
 }
 
@@ -199,7 +199,9 @@ func TestUsernameAsClientID(t *testing.T) {
 	if string(ack.Props.AssignedClientID) != "carol" {
 		t.Errorf("Assigned Client Identifier %q, want carol", ack.Props.AssignedClientID)
 	}
+	who.mu.Lock()
 	who.name = func(*broker.Login) string { return "dave" } // as from a certificate
+	who.mu.Unlock()
 	as("y", "")
 	found := false
 	for _, c := range b.Clients(nil) {

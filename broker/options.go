@@ -16,12 +16,16 @@ import (
 
 // The hooks and what they are given. They are called on the event loops: those that may take time answer by a callback.
 type (
-	// Identity is who a client is: its client id and user name.
+	// Identity is who a client is: its client id and user name, and what the Authenticator granted it.
 	Identity = message.Identity
 	// Login is what a client shows when it connects.
 	Login = conn.Login
 	// Verdict is an Authenticator's answer.
 	Verdict = conn.Verdict
+	// Meter bounds what a client sends, from its Verdict on.
+	Meter = conn.Meter
+	// Measure is a Meter's answer.
+	Measure = conn.Measure
 	// Authenticator decides who may connect.
 	Authenticator = conn.Authenticator
 	// Enhanced brings enhanced authentication (MQTT 5 §4.12).

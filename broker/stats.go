@@ -11,6 +11,9 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
+// Counts are figures of connections, by cause.
+type Counts = conn.Counts
+
 // Stats are figures of the broker at one moment. Counters count from its start.
 type Stats struct {
 	Uptime time.Duration
@@ -29,14 +32,17 @@ type Stats struct {
 	RetainedBytes       int64
 	Queued              int // messages in memory that wait for clients or their acknowledgements, each counted once
 	QueuedBytes         int64
+	OutboxBytes         int64 // memory of what waits for sockets, and of packets that have partly arrived
 
 	MessagesReceived, MessagesSent         int64 // packets of any type
 	BytesReceived, BytesSent               int64
 	PublishReceived, PublishSent           int64
+	ReceivedByQoS, SentByQoS               [3]int64         // the same
 	PublishBytesReceived, PublishBytesSent int64            // payloads
 	Dropped                                map[string]int64 // by reason
 	DroppedTotal                           int64
-	Panics                                 int64 // connections closed because their handler failed
+	Counts
+	Panics int64 // connections closed because their handler failed
 }
 
 // Stats reads the figures. Counters lag by at most one turn of each loop.
@@ -48,9 +54,14 @@ func (b *Broker) Stats() Stats {
 		Retained: f.Retained, RetainedBytes: f.RetainedBytes, QueuedBytes: f.QueuedBytes, Queued: f.Queued,
 		MessagesReceived: n.Get(session.MessagesReceived), MessagesSent: n.Get(session.MessagesSent),
 		BytesReceived: n.Get(session.BytesReceived), BytesSent: n.Get(session.BytesSent),
-		PublishReceived: n.Get(session.PublishReceived), PublishSent: n.Get(session.PublishSent),
+		ReceivedByQoS: n.ByQoS(session.PublishReceived), SentByQoS: n.ByQoS(session.PublishSent),
 		PublishBytesReceived: n.Get(session.PublishBytesReceived), PublishBytesSent: n.Get(session.PublishBytesSent),
+		OutboxBytes: b.router.Limits().Outboxes.Used(), Counts: b.shared.Counts(),
 		Dropped: make(map[string]int64), Panics: b.drops.panics.Load(),
+	}
+	for qos := range s.ReceivedByQoS {
+		s.PublishReceived += s.ReceivedByQoS[qos]
+		s.PublishSent += s.SentByQoS[qos]
 	}
 	for d := session.Drop(0); d < session.NumDrops; d++ {
 		if v := n.Dropped(d); v > 0 {
@@ -124,4 +135,41 @@ func (d *drops) report() {
 	if others > 0 {
 		d.log.Warn("messages dropped", "event", conn.EventDropped, "clients", others, "count", rest)
 	}
+}
+
+// DropReasons are all that Stats.Dropped may have.
+func DropReasons() (names []string) {
+	for d := session.Drop(0); d < session.NumDrops; d++ {
+		names = append(names, d.String())
+	}
+	return names
+}
+
+// LoopLag is how long each event loop takes to begin a turn: what everything that happens on it waits for. A loop that takes
+// longer than within is given as that.
+func (b *Broker) LoopLag(within time.Duration) []time.Duration {
+	lag := make([]time.Duration, b.engine.Loops())
+	type result struct {
+		loop int
+		took time.Duration
+	}
+	begun := make(chan result, len(lag))
+	start := time.Now()
+	for i := range lag {
+		lag[i] = within
+		b.engine.PostLoop(i, func(int, int64) { begun <- result{i, time.Since(start)} })
+	}
+	limit := time.NewTimer(within)
+	defer limit.Stop()
+	for range lag {
+		select {
+		case r := <-begun:
+			lag[r.loop] = min(r.took, within)
+		case <-limit.C:
+			return lag
+		case <-b.stop:
+			return lag
+		}
+	}
+	return lag
 }

@@ -245,6 +245,34 @@ func TestClientCertificate(t *testing.T) {
 	})
 }
 
+// Why a client's certificate was refused is in the log, however fast the client goes away when it hears of it.
+func TestRefusedCertificateIsLogged(t *testing.T) {
+	everyEngine(t, func(t *testing.T, o broker.Options) {
+		log := new(logBuffer)
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		b, _ := serve(t, o)
+		k := newKeys(t)
+		month := time.Now().AddDate(0, 1, 0)
+		revoked := k.client("revoked", month)
+		if _, err := k.ca.Revoke([]string{k.file("revoked.crt")}, month, k.file("ca.crl")); err != nil {
+			t.Fatal(err)
+		}
+		address := listen(t, b, broker.Listener{Name: "tls", Transport: broker.Transport{Certificates: k.load(func(f *broker.TLSFiles) { f.RequireCertificate, f.CRLFile = true, k.file("ca.crl") })}})
+		const times = 30
+		for i := range times {
+			c, err := tls.Dial("tcp", address, k.config(revoked))
+			if err == nil {
+				_, err = c.Read(make([]byte, 1))
+				_ = c.Close()
+			}
+			if err == nil {
+				t.Fatal("it is let in")
+			}
+			eventually(t, "the reason", func() bool { return strings.Count(log.String(), "has been revoked") == i+1 })
+		}
+	})
+}
+
 // Certificates are closed with their listener, or when it gets others.
 func TestCertificatesAreClosed(t *testing.T) {
 	o := options()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests of the client, of the commands and of the protocol
-# need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl.
+# need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl,
+# haproxy (the PROXY protocol as it is spoken), prometheus (promtool, which checks the metrics).
 # What test/interop needs is installed by test/interop/install.sh.
 set -euo pipefail
 
@@ -8,6 +9,8 @@ need=()
 [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null || need+=(mosquitto)
 command -v mosquitto_sub >/dev/null || need+=(mosquitto-clients)
 command -v openssl >/dev/null || need+=(openssl)
+command -v promtool >/dev/null || need+=(prometheus)
+[ -x /usr/sbin/haproxy ] || need+=(haproxy)
 if [ ${#need[@]} -eq 0 ]; then
   exit 0
 fi

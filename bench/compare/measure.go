@@ -109,13 +109,13 @@ func (c *comparison) outrun(r *row, p *peer) bool {
 func (c *comparison) once(ctx context.Context, r *row, p *peer, round int) measurement {
 	m := measurement{Row: r.name, Peer: p.name, Round: round}
 	o := r.options
-	process, err := p.start(ctx, c.work, r.transport(), &o)
+	process, err := p.start(ctx, c.work, r, &o)
 	if err != nil {
 		m.Failed = err.Error()
 		return m
 	}
 	defer process.stop()
-	o.Duration, o.Warmup, o.SetupTime = c.duration, c.warmup, 3*time.Minute
+	o.Duration, o.Warmup, o.SetupTime = c.duration, c.warmup+r.wait, 3*time.Minute
 	runtime.GC() // what the last measurement left is not to be collected in this one
 	if m.Report, err = bench.Run(ctx, o); err != nil {
 		m.Failed = err.Error()

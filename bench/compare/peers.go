@@ -30,6 +30,7 @@ type place struct {
 	port      int
 	transport string
 	cert, key string // files, PEM
+	durable   bool   // with its store open, if it is Nightjar
 }
 
 // fill replaces {port}, {cert} and {key}.
@@ -82,12 +83,15 @@ func nightjarPeer(work string) *peer {
 			out, err := exec.CommandContext(ctx, filepath.Join(work, "nightjar"), "--version").Output()
 			return strings.TrimPrefix(strings.TrimSpace(string(out)), "nightjar version "), err
 		},
-		commands: one(func(_ string, at place) (*exec.Cmd, error) {
+		commands: one(func(dir string, at place) (*exec.Cmd, error) {
 			listen := at.fill(map[string]string{
 				"tcp": "--listen mqtt://127.0.0.1:{port}",
 				"tls": "--listen mqtts://127.0.0.1:{port} --cert {cert} --key {key}",
 				"ws":  "--listen ws://127.0.0.1:{port}",
 			}[at.transport])
+			if listen += " --data none"; at.durable {
+				listen = strings.TrimSuffix(listen, "none") + filepath.Join(dir, "data")
+			}
 			return exec.Command(filepath.Join(work, "nightjar"), append(slices.Clone(flags), strings.Fields(listen)...)...), nil
 		}),
 	}

@@ -33,15 +33,16 @@ type process struct {
 	ended   []chan struct{}
 }
 
-// start runs a broker on a free port and waits until it accepts MQTT clients. o gets its address, and how to speak to it.
-func (p *peer) start(ctx context.Context, work, transport string, o *bench.Options) (_ *process, err error) {
-	at := place{transport: transport, cert: filepath.Join(work, certFile), key: filepath.Join(work, keyFile)}
+// start runs a broker for a row on a free port and waits until it accepts MQTT clients. o gets its address, and how to speak to
+// it.
+func (p *peer) start(ctx context.Context, work string, row *row, o *bench.Options) (_ *process, err error) {
+	at := place{transport: row.transport(), durable: row.durable, cert: filepath.Join(work, certFile), key: filepath.Join(work, keyFile)}
 	if at.port, err = freePort(); err != nil {
 		return nil, err
 	}
 	r := &process{}
 	o.Address, o.Path = fmt.Sprintf("127.0.0.1:%d", at.port), p.path
-	if err := speak(transport, at.cert, o); err != nil {
+	if err := speak(at.transport, at.cert, o); err != nil {
 		return nil, err
 	}
 	if r.dir, err = os.MkdirTemp(work, p.name+"-"); err != nil {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/nightjar-mqtt/nightjar/internal/bench"
 )
@@ -14,6 +15,8 @@ type row struct {
 	title   string
 	options bench.Options // address, process and times are set for each measurement
 	over    string        // transport; empty: tcp
+	durable bool          // Nightjar has its store open
+	wait    time.Duration // before the measurement, beside the warm-up
 	metrics []metric
 	// unfit names who cannot take part, with the reason; such a cell says so.
 	unfit map[string]string
@@ -121,7 +124,7 @@ func knownRows() []*row {
 		{name: "fanout-ws", title: "1 to 100 over WebSocket, QoS 0", over: "ws",
 			options: bench.Options{Scenario: bench.Fanout, Clients: 100, Window: 100},
 			metrics: []metric{cpu(5, 2, 0), throughput(0, 0)}, unfit: noLayers},
-		{name: "idle", title: "15,000 idle connections with a subscription each",
+		{name: "idle", title: "15,000 idle connections with a subscription each, 5 s after they came", durable: true, wait: 3 * time.Second,
 			options: bench.Options{Scenario: bench.Idle, Clients: 15_000},
 			metrics: []metric{{name: "memory", unit: "bytes each", best: 1,
 				of: func(r *bench.Report) float64 { return r.Idle.BytesPerConnection }}}},

@@ -61,7 +61,7 @@ func run(s settings) error {
 	if s.limit == 0 {
 		s.limit = t.limit
 	}
-	b, err := subject.Start(t.files, append([]string{"--data", "data", "--listen", t.listen + "://127.0.0.1:0", "--engine", s.engine}, t.args...)...)
+	b, err := subject.Start(t.files, append([]string{"--data", "data", "--listen", t.listen + "://127.0.0.1:0", "--data", "data", "--engine", s.engine}, t.args...)...)
 	if err != nil {
 		return err
 	}

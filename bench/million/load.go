@@ -26,7 +26,7 @@ func (s *settings) against(ctx context.Context, r *record.Record, name string, o
 	if err := subject.RaiseDescriptors(descriptors); err != nil {
 		return nil, err
 	}
-	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--max-queued-messages", "0", "--sys-interval", "0s")
+	b, err := subject.Start(nil, "--data", "none", "--listen", "mqtt://127.0.0.1:0", "--data", "none", "--max-queued-messages", "0", "--sys-interval", "0s")
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +86,7 @@ func (s *settings) subscriptions(ctx context.Context, r *record.Record) error {
 func (s *settings) retained(ctx context.Context, r *record.Record) error {
 	o := bench.DefaultOptions(bench.Retained)
 	o.Clients, o.Rate, o.Keep, o.Everything = s.scaled(retainedAll), pairRate, true, true
+	o.Loops = 2 // the pair's is not the one that receives a million messages
 	rep, err := s.against(ctx, r, "retained", o)
 	if err != nil {
 		return err

@@ -27,9 +27,8 @@ type Access struct {
 	state      atomic.Pointer[state]
 	throttle   atomic.Pointer[throttle.Throttle]
 	generation atomic.Uint64
-	rising     atomic.Bool // the generation is about to rise
 	reloading  sync.Mutex
-	grants     *grants
+	places     sync.Map // *place by name
 	cache      cache
 	hashers    pool // compute
 	askers     pool // wait for web servers
@@ -42,7 +41,7 @@ var (
 
 // New reads all files that o names. An error names each of them that cannot be used.
 func New(o Options, log *slog.Logger) (*Access, error) {
-	a := &Access{log: log, grants: newGrants(), cache: cache{seed: maphash.MakeSeed()}}
+	a := &Access{log: log, cache: cache{seed: maphash.MakeSeed()}}
 	if _, err := a.Reload(o); err != nil {
 		return nil, err
 	}
@@ -54,7 +53,6 @@ func New(o Options, log *slog.Logger) (*Access, error) {
 func (a *Access) Close() {
 	a.hashers.close()
 	a.askers.close()
-	a.grants.close()
 	for _, s := range a.state.Load().sites {
 		s.close()
 	}
@@ -93,7 +91,7 @@ func (a *Access) Reload(o Options) (*Change, error) {
 			s.close()
 		}
 	}
-	return &Change{old: old, now: st, grants: a.grants}, nil
+	return &Change{old: old, now: st}, nil
 }
 
 // complete fills in the defaults.
@@ -116,22 +114,10 @@ func (o Options) complete() Options {
 // Generation rises when decisions change.
 func (a *Access) Generation() uint64 { return a.generation.Load() }
 
-// raiseSoon lets the generation rise within a second: tokens that run out one by one must not empty the broker's caches
-// again and again.
-func (a *Access) raiseSoon() {
-	if a.rising.CompareAndSwap(false, true) {
-		time.AfterFunc(time.Second, func() {
-			a.rising.Store(false)
-			a.generation.Add(1)
-		})
-	}
-}
-
 var allowed = broker.Decision{Allowed: true}
 
 // What is said when no line of a file decides.
 const (
-	tokenExpired   = "the token has expired"
 	notInPublish   = "no topic filter matched in the list of what the client may publish"
 	notInSubscribe = "no topic filter matched in the list of what the client may subscribe to"
 )
@@ -155,21 +141,17 @@ func (a *Access) MayPublish(who *broker.Identity, topic string, qos byte, retain
 }
 
 func (a *Access) mayPublish(st *state, who *broker.Identity, topic string, qos byte, retain bool) broker.Decision {
-	client := acl.Client{Username: who.Username, ClientID: who.ClientID}
-	if !st.known {
-		return decision(st.others.publish(&client, nil, topic, qos, retain))
+	g := grantOf(who)
+	client := g.client(who)
+	if s := st.siteOf(g); s != nil {
+		return decision(s.publish(&client, g, topic, qos, retain))
 	}
-	g := a.grants.get(who)
-	if g == nil {
-		for _, s := range st.sites {
-			if d := s.publish(&client, nil, topic, qos, retain); !d.Allowed {
-				return decision(d)
-			}
+	for _, s := range st.sites {
+		if d := s.publish(&client, g, topic, qos, retain); !d.Allowed {
+			return decision(d)
 		}
-		return allowed
 	}
-	client.Address, client.Listener = g.address, g.short
-	return decision(st.site(g.listener).publish(&client, g, topic, qos, retain))
+	return allowed
 }
 
 // MayReceive decides whether a client gets the messages of a topic.
@@ -178,40 +160,31 @@ func (a *Access) MayReceive(who *broker.Identity, topic string) broker.Decision 
 	if st.open || who == nil {
 		return allowed
 	}
-	client := acl.Client{Username: who.Username, ClientID: who.ClientID}
-	if !st.known {
-		return decision(st.others.receive(&client, nil, topic))
+	g := grantOf(who)
+	client := g.client(who)
+	if s := st.siteOf(g); s != nil {
+		return decision(s.receive(&client, g, topic))
 	}
-	g := a.grants.get(who)
-	if g == nil {
-		for _, s := range st.sites {
-			if d := s.receive(&client, nil, topic); !d.Allowed {
-				return decision(d)
-			}
+	for _, s := range st.sites {
+		if d := s.receive(&client, g, topic); !d.Allowed {
+			return decision(d)
 		}
-		return allowed
 	}
-	client.Address, client.Listener = g.address, g.short
-	return decision(st.site(g.listener).receive(&client, g, topic))
+	return allowed
 }
 
 // MaySubscribe decides on a filter of a SUBSCRIBE: as in Mosquitto it is granted, and MayReceive decides message by message.
 // Only a list of the client's own, from its token or the HTTP hook, is also a list of what it may subscribe to.
 func (a *Access) MaySubscribe(who *broker.Identity, filter string) broker.Decision {
 	st := a.state.Load()
-	if st.open || !st.known || who == nil {
+	if st.open || who == nil {
 		return allowed
 	}
-	g := a.grants.get(who)
-	switch {
-	case g == nil:
-		return allowed
-	case g.expired.Load():
-		return broker.Decision{Rule: tokenExpired}
-	case g.subscribe == nil:
+	g := grantOf(who)
+	if g == nil || g.subscribe == nil {
 		return allowed
 	}
-	client := acl.Client{Username: who.Username, ClientID: who.ClientID, Address: g.address, Listener: g.short}
+	client := g.client(who)
 	if !g.subscribe.Covers(&client, filter) {
 		return broker.Decision{Rule: notInSubscribe}
 	}
@@ -222,11 +195,11 @@ func decision(d acl.Decision) broker.Decision {
 	return broker.Decision{Allowed: d.Allowed, Rule: d.Rule}
 }
 
-// publish: what the file denies is denied; else the client's own list decides if it has one, else the file.
+// publish: what the file denies is denied; else the client's own list decides if it has one, else the file. Who comes from the
+// store has none (g is nil): the file alone decides on its retained messages and its will, so that they may be withheld until
+// their publisher has logged in and sent them again, but never sent without right.
 func (s *site) publish(who *acl.Client, g *grant, topic string, qos byte, retain bool) acl.Decision {
 	switch {
-	case g != nil && g.expired.Load():
-		return acl.Decision{Rule: tokenExpired}
 	case g != nil && g.publish != nil:
 		if s.acl != nil {
 			if rule, denied := s.acl.Denies(who, true, topic, qos, retain); denied {
@@ -243,11 +216,14 @@ func (s *site) publish(who *acl.Client, g *grant, topic string, qos byte, retain
 	return acl.Decision{Allowed: true}
 }
 
-// receive is as publish.
+// receive is as publish, but for clients that come from the store.
 func (s *site) receive(who *acl.Client, g *grant, topic string) acl.Decision {
 	switch {
-	case g != nil && g.expired.Load():
-		return acl.Decision{Rule: tokenExpired}
+	case g == nil && s.acl != nil && s.lists():
+		// It comes from the store and is absent. It may have had a list of its own, of which nothing is known any more: what it
+		// has subscribed to waits for it unless the file denies that, and is held against its next login before it is sent.
+		rule, denied := s.acl.Denies(who, false, topic, 0, false)
+		return acl.Decision{Allowed: !denied, Rule: rule}
 	case g != nil && g.subscribe != nil:
 		if s.acl != nil {
 			if rule, denied := s.acl.Denies(who, false, topic, 0, false); denied {

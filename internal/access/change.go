@@ -10,7 +10,6 @@ import (
 // Change is what a Reload did.
 type Change struct {
 	old, now *state
-	grants   *grants
 }
 
 // Revoked reports whether a client that is connected could not log in as it did: its user is gone or has another password
@@ -20,9 +19,8 @@ func (c *Change) Revoked(who *broker.Identity) bool {
 	if c.old == nil || who == nil {
 		return false
 	}
-	g := c.grants.get(who)
-	if g != nil {
-		return revoked(c.old.site(g.listener), c.now.site(g.listener), who, g.way)
+	if g := grantOf(who); g != nil {
+		return revoked(c.old.site(g.at.name), c.now.site(g.at.name), who, g.way)
 	}
 	// Nothing is known of it but its names: it goes if it could come back by none of the ways by which it may have come.
 	gone := false

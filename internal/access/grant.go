@@ -1,11 +1,7 @@
 package access
 
 import (
-	"container/list"
 	"net/netip"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/access/acl"
@@ -24,80 +20,59 @@ const (
 	byHook
 )
 
-// grant is what is known of a client from its login beyond its names: rules may ask for it.
+// grant is what is known of a client from its login beyond its names: rules may ask for it. The broker keeps it with the
+// client's identity, so that it lives as long as anything of that login does: the connection, the session, what it has
+// retained. It is not stored. Who comes from the store is known by its names alone: see state.siteOf and site.receive.
 type grant struct {
-	way                way
-	listener           string
-	short              string // the listener as rules call it
+	at                 *place
 	address            netip.Addr
 	publish, subscribe *acl.Filters // nil: there is no such list
-	source             string       // of the lists, for the log
-	expires            time.Time    // of the token; zero: never
-	expired            atomic.Bool
-	timer              *time.Timer // guarded by grants
+	way                way
+	// What decisions depended on at the login: known is more than the names, addresses the address.
+	known, addresses bool
 }
 
-// grants are those of the last logins, by client id and user name, as an Identity has them. When there are too many those
-// that logged in first are forgotten, and are then treated as if nothing were known of them: what any listener's rules deny
-// them is denied.
-type grants struct {
-	limit int
-
-	mu      sync.RWMutex
-	entries map[broker.Identity]*list.Element
-	order   list.List // of *granted, the last login in front
+// place is a listener.
+type place struct {
+	name  string
+	short string // as rules call it
 }
 
-type granted struct {
-	who broker.Identity
-	g   *grant
-}
-
-// maxGrants bounds the grants, about 200 bytes each.
-const maxGrants = 1 << 20
-
-func newGrants() *grants {
-	return &grants{limit: maxGrants, entries: map[broker.Identity]*list.Element{}}
-}
-
-// put replaces what is known of a client. then is called while nobody else looks.
-func (t *grants) put(who broker.Identity, g *grant, then func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if e := t.entries[who]; e != nil {
-		t.remove(e)
+// place gives a listener's, the same for all its clients.
+func (a *Access) place(name string) *place {
+	if p, ok := a.places.Load(name); ok {
+		return p.(*place) //nolint:forcetypeassert // it holds nothing else
 	}
-	for len(t.entries) >= t.limit {
-		t.remove(t.order.Back())
-	}
-	t.entries[who] = t.order.PushFront(&granted{who, g})
-	then()
+	p, _ := a.places.LoadOrStore(name, &place{name: name, short: acl.ListenerName(name)})
+	return p.(*place) //nolint:forcetypeassert // as above
 }
 
-func (t *grants) remove(e *list.Element) {
-	x := e.Value.(*granted) //nolint:forcetypeassert // it holds nothing else
-	if x.g.timer != nil {
-		x.g.timer.Stop()
-	}
-	delete(t.entries, x.who)
-	t.order.Remove(e)
+// grantOf is the grant of a client; nil: it has none.
+func grantOf(who *broker.Identity) *grant {
+	g, _ := who.Grant.(*grant)
+	return g
 }
 
-// get returns what is known of a client; nil: nothing.
-func (t *grants) get(who *broker.Identity) *grant {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if e := t.entries[*who]; e != nil {
-		return e.Value.(*granted).g //nolint:forcetypeassert // it holds nothing else
+// client is a client as rules see it.
+func (g *grant) client(who *broker.Identity) acl.Client {
+	c := acl.Client{Username: who.Username, ClientID: who.ClientID}
+	if g != nil {
+		c.Address, c.Listener = g.address, g.at.short
 	}
-	return nil
+	return c
 }
 
-// close stops the timers.
-func (t *grants) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, e := range t.entries {
-		t.remove(e)
+// Equal tells the broker whether what was decided by the client's grant before holds by this one, so that a client which comes
+// back does not empty its caches.
+func (g *grant) Equal(was any) bool {
+	o, _ := was.(*grant)
+	switch {
+	case o == nil:
+		return !g.known
+	case !g.publish.Equal(o.publish) || !g.subscribe.Equal(o.subscribe):
+		return false
+	case !g.known:
+		return true
 	}
+	return g.at.name == o.at.name && (!g.addresses || g.address == o.address)
 }

@@ -19,8 +19,9 @@ type state struct {
 	others *site // for listeners that have no rules of their own
 	named  map[string]*site
 	sites  []*site // all that a client can have come by, each once
-	// known is set if decisions depend on more than the names of a client, so that grants are kept.
-	known bool
+	strict bool    // all listeners are named: others are nobody's rules
+	// known is set if decisions depend on more than the names of a client, addresses if they depend on its address.
+	known, addresses bool
 	// open is set if everybody who is in may do everything.
 	open       bool
 	remembered *remembered
@@ -41,12 +42,27 @@ func (s *site) asks() bool { return s.passwords != nil || s.jwt != nil || s.hook
 // lists tells whether clients can have lists of their own topics.
 func (s *site) lists() bool {
 	j := s.rules.JWT
-	return s.hook != nil || j != nil && (j.PublishClaim != "" || j.SubscribeClaim != "" || !j.NoExpiry)
+	return s.hook != nil || j != nil && (j.PublishClaim != "" || j.SubscribeClaim != "")
 }
 
 // site returns the rules for a listener.
 func (st *state) site(listener string) *site {
 	if s := st.named[listener]; s != nil {
+		return s
+	}
+	return st.others
+}
+
+// siteOf returns the rules for a client that has a grant; nil: it is not known by which listener it came, or that one is gone
+// and there are no rules for others. Then all that a client can have come by must allow what it does.
+func (st *state) siteOf(g *grant) *site {
+	switch {
+	case len(st.named) == 0:
+		return st.others
+	case g == nil:
+		return nil
+	}
+	if s := st.named[g.at.name]; s != nil || st.strict {
 		return s
 	}
 	return st.others
@@ -76,7 +92,7 @@ func load(o Options, log *slog.Logger, old *state) (*state, error) {
 	}
 	st.sites = slices.Clone(l.sites)
 	st.others = l.site(o.Rules)
-	if len(st.sites) == 0 {
+	if st.strict = len(st.sites) > 0 && reflect.ValueOf(o.Rules).IsZero(); !st.strict {
 		st.sites = l.sites
 	}
 	if l.errs != nil {
@@ -87,7 +103,8 @@ func load(o Options, log *slog.Logger, old *state) (*state, error) {
 	}
 	st.open = true
 	for _, s := range l.sites {
-		st.known = st.known || s.lists() || s.acl != nil && s.acl.UsesAddresses()
+		st.addresses = st.addresses || s.acl != nil && s.acl.UsesAddresses()
+		st.known = st.known || s.lists() || st.addresses
 		st.open = st.open && s.acl == nil && !s.lists()
 		s.adopt(old)
 	}

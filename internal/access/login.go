@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -120,7 +122,13 @@ func (t *attempt) password() {
 // token checks one. It runs on a goroutine that may wait.
 func (t *attempt) token() {
 	c, err := t.site.jwt.Verify(context.Background(), t.l.Password, t.l.Username)
-	if err == nil && c.ClientID != "" && c.ClientID != t.l.ClientID {
+	switch {
+	case err != nil || c.ClientID == "":
+	case t.l.Assigned && !t.site.rules.NameIsClientID: // it gets the token's
+		if !validID(c.ClientID) {
+			err = errors.New("the token's client id cannot be one")
+		}
+	case c.ClientID != t.clientID(c.Username):
 		err = errors.New("the client id is not the token's")
 	}
 	switch {
@@ -131,14 +139,21 @@ func (t *attempt) token() {
 		t.refuse(mqtt.NotAuthorized, err.Error(), true)
 		return
 	}
-	g := &grant{expires: c.Expires}
+	g := &grant{}
 	if c.ListsPublish {
 		g.publish = acl.NewFilters(c.Publish)
 	}
 	if c.ListsSubscribe {
 		g.subscribe = acl.NewFilters(c.Subscribe)
 	}
-	t.accept(byToken, c.Username, g)
+	v := broker.Verdict{}
+	if !c.Expires.IsZero() {
+		v.Expires = c.Expires.UnixMilli()
+	}
+	if t.l.Assigned && !t.site.rules.NameIsClientID {
+		v.ClientID = c.ClientID
+	}
+	t.acceptAs(byToken, c.Username, g, v)
 }
 
 // ask asks the HTTP hook.
@@ -209,45 +224,42 @@ func (t *attempt) later(p *pool, fn func()) {
 	}
 }
 
+// validID tells whether text can be a client id (MQTT 5 §1.5.4).
+func validID(text string) bool {
+	return len(text) <= math.MaxUint16 && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}
+
 // accept lets the client in, under a name.
 func (t *attempt) accept(by way, name string, g *grant) {
+	t.acceptAs(by, name, g, broker.Verdict{})
+}
+
+// acceptAs is accept with more in the verdict.
+func (t *attempt) acceptAs(by way, name string, g *grant, v broker.Verdict) {
 	now := t.st.o.Now()
 	switch by {
 	case byPassword, byToken, byHook:
 		t.a.throttle.Load().Succeeded(now, t.address, t.l.Username)
 	case unknownWay, anonymous, anybody, byCertificate:
 	}
-	if t.st.known {
-		if g == nil {
-			g = &grant{}
-		}
-		g.way, g.listener, g.short, g.address = by, t.l.Listener, acl.ListenerName(t.l.Listener), t.address
-		who := broker.Identity{ClientID: t.l.ClientID, Username: name}
-		t.a.grants.put(who, g, func() {
-			if !g.expires.IsZero() {
-				t.a.expireLater(who, g, g.expires.Sub(now))
-			}
-		})
+	if g == nil {
+		g = &grant{}
 	}
-	v := broker.Verdict{Code: mqtt.Success}
+	g.way, g.at, g.address = by, t.a.place(t.l.Listener), t.address
+	g.known, g.addresses = t.st.known, t.st.addresses
+	v.Grant = g
 	if name != t.l.Username {
 		v.Username = name
 	}
 	t.verdict(v)
 }
 
-// expireLater ends what the client may do when its token ends.
-func (a *Access) expireLater(who broker.Identity, g *grant, in time.Duration) {
-	g.timer = time.AfterFunc(max(in, 0), func() {
-		if a.grants.get(&who) != g {
-			return // it has logged in again since
-		}
-		g.expired.Store(true)
-		a.raiseSoon()
-		if tell := a.state.Load().o.Expired; tell != nil {
-			tell(who)
-		}
-	})
+// clientID is what the client's id will be under this name.
+func (t *attempt) clientID(name string) string {
+	if t.site.rules.NameIsClientID && name != "" {
+		return name
+	}
+	return t.l.ClientID
 }
 
 // refuse sends the client away. It is told no more than that; the log has the reason. guess counts towards the throttle.

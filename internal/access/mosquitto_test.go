@@ -42,7 +42,9 @@ func serve(t *testing.T, a *Access) (b *broker.Broker, address string) {
 		if err := b.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, broker.ErrShutdown) {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 	return b, l.Addr().String()
 }

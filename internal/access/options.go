@@ -3,7 +3,6 @@ package access
 import (
 	"time"
 
-	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/access/httphook"
 	"github.com/nightjar-mqtt/nightjar/internal/access/jwt"
 	"github.com/nightjar-mqtt/nightjar/internal/access/throttle"
@@ -24,9 +23,6 @@ type Options struct {
 	// RememberLogins is how many name and password pairs that were right are remembered until the next reload, as a keyed
 	// digest, so that clients which come back in a storm are not hashed again; 0: 10000, below 0: none.
 	RememberLogins int
-	// Expired is told when the token of a client has run out, on a goroutine of its own. From then on the client may neither
-	// publish nor receive; ending its connection is for Expired to do. nil: nobody is told.
-	Expired func(who broker.Identity)
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -42,6 +38,8 @@ type Rules struct {
 	ACLFile string
 	// CertificateName makes the name in the client's certificate its user name. No password is asked for then.
 	CertificateName CertificateName
+	// NameIsClientID says that the broker makes the user name the client id (use_username_as_clientid).
+	NameIsClientID bool
 	// JWT lets clients log in by a token; nil: not.
 	JWT *jwt.Options
 	// HTTP asks a web service about those whom neither token nor password file decide on; nil: not.

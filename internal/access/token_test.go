@@ -6,10 +6,10 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +18,7 @@ import (
 	gojwt "github.com/golang-jwt/jwt/v5"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
+	"github.com/nightjar-mqtt/nightjar/client"
 	"github.com/nightjar-mqtt/nightjar/internal/access/httphook"
 	"github.com/nightjar-mqtt/nightjar/internal/access/jwt"
 	"github.com/nightjar-mqtt/nightjar/internal/access/throttle"
@@ -54,9 +55,11 @@ func TestTokens(t *testing.T) {
 	}, Throttle: throttle.Options{Off: true}})
 	good := token(t, gojwt.MapClaims{"sub": "dev", "cid": "c1", "pub": []string{"dev/%u/#", "no/#"}, "sub2": []string{"dev/%u/+/in", "cmd/%c"}})
 	l := &broker.Login{ClientID: "c1", HasPassword: true, Password: []byte(good)}
-	if v := login(t, a, l); v.Code != mqtt.Success || v.Username != "dev" {
+	v := login(t, a, l)
+	if v.Code != mqtt.Success || v.Username != "dev" || v.Expires <= time.Now().UnixMilli() {
 		t.Fatalf("%+v", v)
 	}
+	who := identity(l, v)
 	other := *l
 	other.ClientID = "c2"
 	if v := login(t, a, &other); v.Code != mqtt.NotAuthorized {
@@ -74,7 +77,6 @@ func TestTokens(t *testing.T) {
 		t.Error("what looks like a token is decided by the password file")
 	}
 
-	who := &broker.Identity{ClientID: "c1", Username: "dev"}
 	for topic, want := range map[string]string{
 		"dev/dev/x": "", "dev/dev": "", "dev/other/x": notInPublish, "other/x": notInPublish, "dev/dev/secret": ":3: topic deny", "no/c1": ":4: pattern deny", "no/c2": "",
 	} {
@@ -99,15 +101,36 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// Where the user name becomes the client id, that is the id its rights hang on.
+func TestNameIsClientID(t *testing.T) {
+	var let broker.Verdict
+	a := start(t, Options{Rules: Rules{NameIsClientID: true, JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub", ClientIDClaim: "cid"}}})
+	for cid, want := range map[string]mqtt.ReasonCode{"dev": mqtt.Success, "chosen": mqtt.NotAuthorized} {
+		l := &broker.Login{ClientID: "chosen", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "cid": cid, "pub": "%c"}))}
+		v := login(t, a, l)
+		if v.Code != want {
+			t.Errorf("%s: %+v", cid, v)
+		}
+		if v.Code == mqtt.Success {
+			let = v
+		}
+	}
+	who := &broker.Identity{ClientID: "dev", Username: "dev", Grant: let.Grant}
+	if !a.MayPublish(who, "dev", 0, false).Allowed || a.MayPublish(who, "chosen", 0, false).Allowed {
+		t.Error("its list is not found")
+	}
+}
+
 // A name in a token must not open what belongs to others.
 func TestTokenNames(t *testing.T) {
 	a := start(t, Options{Rules: Rules{JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub", SubscribeClaim: "subs"}}})
 	for _, name := range []string{"#", "+", "a/b", "x/#", "%c"} {
 		l := &broker.Login{ClientID: "victim", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": name, "pub": []string{"dev/%u/#"}, "subs": []string{"dev/%u/#"}}))}
-		if v := login(t, a, l); v.Code != mqtt.Success {
+		v := login(t, a, l)
+		if v.Code != mqtt.Success {
 			t.Fatalf("%s: %+v", name, v)
 		}
-		who := &broker.Identity{ClientID: "victim", Username: name}
+		who := identity(l, v)
 		for _, topic := range []string{"dev/victim/x", "dev/a/x", "dev/a/b/x", "dev/x"} {
 			if a.MayPublish(who, topic, 0, false).Allowed || a.MayReceive(who, topic).Allowed || a.MaySubscribe(who, topic).Allowed {
 				t.Errorf("user %s has %s", name, topic)
@@ -119,36 +142,116 @@ func TestTokenNames(t *testing.T) {
 	}
 }
 
-// When its token runs out a client may do nothing any more, and whoever can end its connection is told.
+// The client of a token is disconnected when the token ends; its session goes on under a new one.
 func TestTokenExpires(t *testing.T) {
-	expired := make(chan broker.Identity, 2)
-	exp := time.Now().Add(time.Hour)
-	o := Options{
-		Rules:   Rules{JWT: &jwt.Options{KeyFile: keyFile(t)}},
-		Now:     func() time.Time { return exp.Truncate(time.Second).Add(-20 * time.Millisecond) },
-		Expired: func(who broker.Identity) { expired <- who },
-	}
-	a := start(t, o)
-	l := &broker.Login{ClientID: "c", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "exp": exp.Unix()}))}
-	if v := login(t, a, l); v.Code != mqtt.Success {
-		t.Fatalf("%+v", v)
-	}
-	who := &broker.Identity{ClientID: "c", Username: "dev"}
-	generation := a.Generation()
+	a := start(t, Options{Rules: Rules{JWT: &jwt.Options{KeyFile: keyFile(t), Leeway: time.Second}}})
+	b, address := serve(t, a)
+	exp := time.Now().Add(time.Second).Truncate(time.Second)
+	ended := make(chan error, 1)
+	c := join(t, address, "", "c", func(o *client.Options) {
+		o.Password = []byte(token(t, gojwt.MapClaims{"sub": "dev", "exp": exp.Unix()}))
+		o.OnDisconnect = func(err error) { ended <- err }
+	})
 	select {
-	case got := <-expired:
-		if got != *who {
-			t.Errorf("%+v has expired", got)
+	case err := <-ended:
+		var told *client.DisconnectError
+		if !errors.As(err, &told) || told.Code != mqtt.NotAuthorized {
+			t.Errorf("it ends with %v", err)
+		}
+		if now := time.Now(); now.Before(exp) {
+			t.Errorf("it ends %v too early", exp.Sub(now))
 		}
 	case <-time.After(testTime):
-		t.Fatal("nobody is told")
+		t.Fatalf("it goes on: %v, %d clients", c.c, b.Stats().Clients)
 	}
-	if a.MayPublish(who, "t", 0, false).Rule != tokenExpired || a.MayReceive(who, "t").Rule != tokenExpired || a.MaySubscribe(who, "t").Rule != tokenExpired {
-		t.Error("it goes on")
+}
+
+// A client without an id gets the one that its token names, if it can be one.
+func TestTokenGivesClientID(t *testing.T) {
+	a := start(t, Options{Rules: Rules{JWT: &jwt.Options{KeyFile: keyFile(t), ClientIDClaim: "cid"}}})
+	for cid, want := range map[string]mqtt.ReasonCode{"device 7": mqtt.Success, "a\x00b": mqtt.NotAuthorized, strings.Repeat("x", 65536): mqtt.NotAuthorized} {
+		l := &broker.Login{ClientID: "auto-1", Assigned: true, HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "cid": cid}))}
+		if v := login(t, a, l); v.Code != want || v.Code == mqtt.Success && v.ClientID != cid {
+			t.Errorf("%.20q: %+v", cid, v)
+		}
 	}
-	for deadline := time.Now().Add(testTime); a.Generation() == generation; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("what is remembered of its rights stays")
+}
+
+// What of a login decides is the same after the client has come back, or it is not: the broker's caches depend on it.
+func TestGrantsEqual(t *testing.T) {
+	text := "user dev\ntopic #\n"
+	plain := Options{Rules: Rules{AllowAnonymous: true, ACLFile: write(t, "acl", text)}}
+	addresses := Options{Rules: Rules{AllowAnonymous: true, ACLFile: write(t, "acl", text+"if from=10.0.0.0/8 topic x\n")}}
+	tokens := Options{Rules: Rules{JWT: &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub"}}}
+	dev := func(from string, pub ...string) *broker.Login {
+		return &broker.Login{ClientID: "c", RemoteAddr: from + ":1", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "pub": pub}))}
+	}
+	for name, c := range map[string]struct {
+		o             Options
+		before, after *broker.Login // before nil: it came from the store
+		want          bool
+	}{
+		"names only":          {plain, dev("10.0.0.1"), dev("10.0.0.2"), true},
+		"names only, stored":  {plain, nil, dev("10.0.0.2"), true},
+		"another address":     {addresses, dev("10.0.0.1"), dev("10.0.0.2"), false},
+		"the same address":    {addresses, dev("10.0.0.1"), dev("10.0.0.1"), true},
+		"stored, addresses":   {addresses, nil, dev("10.0.0.1"), false},
+		"the same list":       {tokens, dev("10.0.0.1", "a"), dev("10.0.0.2", "a"), true},
+		"another list":        {tokens, dev("10.0.0.1", "a"), dev("10.0.0.1", "b"), false},
+		"stored, with a list": {tokens, nil, dev("10.0.0.1", "b"), false},
+	} {
+		a := start(t, c.o)
+		var was any
+		if c.before != nil {
+			was = login(t, a, c.before).Grant
+		}
+		now, ok := login(t, a, c.after).Grant.(interface{ Equal(any) bool })
+		if !ok || now.Equal(was) != c.want {
+			t.Errorf("%s: %v, %v", name, ok, !c.want)
+		}
+	}
+}
+
+// Who comes from the store is known by its names alone. Its messages wait for it, unless the file denies them; what it has
+// retained is sent only if the file lets it publish that.
+func TestFromTheStore(t *testing.T) {
+	a := start(t, Options{Rules: Rules{
+		ACLFile: write(t, "acl", "user dev\ntopic in/acl\ntopic deny never\n"),
+		JWT:     &jwt.Options{KeyFile: keyFile(t), PublishClaim: "pub", SubscribeClaim: "subs"},
+	}})
+	stored := &broker.Identity{ClientID: "c", Username: "dev"}
+	for topic, want := range map[string][2]bool{"in/acl": {true, true}, "in/token": {true, false}, "never": {false, false}} {
+		if got := [2]bool{a.MayReceive(stored, topic).Allowed, a.MayPublish(stored, topic, 0, true).Allowed}; got != want {
+			t.Errorf("%s: receives, has published: %v", topic, got)
+		}
+	}
+	// The same client there: the list decides.
+	l := &broker.Login{ClientID: "c", HasPassword: true, Password: []byte(token(t, gojwt.MapClaims{"sub": "dev", "pub": "in/token", "subs": "in/token"}))}
+	who := identity(l, login(t, a, l))
+	for topic, want := range map[string]bool{"in/acl": false, "in/token": true, "never": false} {
+		if a.MayReceive(who, topic).Allowed != want || a.MayPublish(who, topic, 0, true).Allowed != want {
+			t.Errorf("%s: not %v", topic, want)
+		}
+	}
+}
+
+// A client whose listener is no longer in the configuration may do what all listeners let it do, not everything.
+func TestListenerGone(t *testing.T) {
+	rules := func(text string) Rules { return Rules{AllowAnonymous: true, ACLFile: write(t, "acl", text)} }
+	one, two, three := rules("topic a\ntopic b\n"), rules("topic a\ntopic c\n"), rules("topic #\n")
+	a := start(t, Options{Listeners: map[string]Rules{"one": one, "two": two, "three": three}})
+	l := nobody()
+	l.Listener = "three"
+	who := identity(l, login(t, a, l))
+	if !a.MayPublish(who, "x", 0, false).Allowed {
+		t.Error("it may not publish")
+	}
+	if _, err := a.Reload(Options{Listeners: map[string]Rules{"one": one, "two": two}}); err != nil {
+		t.Fatal(err)
+	}
+	for topic, want := range map[string]bool{"a": true, "b": false, "c": false, "x": false} {
+		if a.MayPublish(who, topic, 0, false).Allowed != want || a.MayReceive(who, topic).Allowed != want {
+			t.Errorf("%s: not %v", topic, want)
 		}
 	}
 }
@@ -182,13 +285,14 @@ func TestHook(t *testing.T) {
 	if v := login(t, a, as("bob", "secret")); v.Code != mqtt.Success || asked.Load() != 0 {
 		t.Errorf("who is in the password file: %+v, asked %d times", v, asked.Load())
 	}
-	if v := login(t, a, as("dev", "good")); v.Code != mqtt.Success || v.Username != "hook-dev" {
-		t.Errorf("%+v", v)
+	let := login(t, a, as("dev", "good"))
+	if let.Code != mqtt.Success || let.Username != "hook-dev" {
+		t.Errorf("%+v", let)
 	}
 	if v := login(t, a, as("dev", "good")); v.Code != mqtt.Success || v.Username != "hook-dev" || asked.Load() != 1 {
 		t.Errorf("again: %+v, asked %d times", v, asked.Load())
 	}
-	who := &broker.Identity{ClientID: "c-dev", Username: "hook-dev"}
+	who := identity(as("dev", "good"), let)
 	if !a.MayPublish(who, "out/hook-dev", 0, false).Allowed || a.MayPublish(who, "out/dev", 0, false).Allowed || !a.MayReceive(who, "any").Allowed {
 		t.Error("its list is not what decides")
 	}

@@ -32,7 +32,8 @@ func accessOptions(c *config.Settings) access.Options {
 
 func accessRules(l *config.Listener) access.Rules {
 	s := &l.Security
-	r := access.Rules{AllowAnonymous: s.AllowAnonymous == config.Yes, PasswordFile: s.PasswordFile, ACLFile: s.ACLFile}
+	r := access.Rules{AllowAnonymous: s.AllowAnonymous == config.Yes, PasswordFile: s.PasswordFile, ACLFile: s.ACLFile,
+		NameIsClientID: l.UsernameAsClientID}
 	switch {
 	case l.TLS.IdentityAsUsername:
 		r.CertificateName = access.CommonName

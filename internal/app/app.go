@@ -2,7 +2,7 @@
 //
 // The files: app.go (what a command line says, and Run), server.go (a running broker), options.go, access.go, log.go and
 // listen.go (what a configuration means for each part), reload.go (SIGHUP), check.go (what is insecure or a surprise),
-// unsupported.go, process_*.go (pid file, user, background).
+// signals_*.go, systemd.go, process_*.go (pid file, user, background).
 package app
 
 import (
@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -55,11 +54,17 @@ type Settings struct {
 
 // DefaultSettings are those of `nightjar serve` without flags: loopback only, anybody on this machine may connect.
 func DefaultSettings() Settings {
+	o := broker.DefaultOptions()
+	o.MaxQueued = defaultQueued
 	return Settings{
-		Broker: broker.DefaultOptions(), Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
+		Broker: o, Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
 		LogLevel: slog.LevelInfo, Self: "nightjar", Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
+
+// defaultQueued is how many messages may wait for a client without a configuration file: queues lie on disk, where there is
+// room, and a message that was acknowledged should not be dropped for want of a place. Mosquitto's 1,000 come with its file.
+const defaultQueued = 1_000_000
 
 // defaultPort is MQTT's.
 const defaultPort = 1883
@@ -77,14 +82,14 @@ func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
 	case s.Verbose:
 		c.Log.Overruled = "verbose"
 	}
-	return c, append(problems, unsupported(c)...)
+	return c, append(problems, c.Unsupported()...)
 }
 
 // Run serves until SIGINT or SIGTERM. A second signal ends the process at once. What is wrong with a configuration file is
 // returned as config.Problems.
 func Run(s Settings) error {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, handled()...)
 	defer signal.Stop(signals)
 	return run(s, signals)
 }
@@ -110,7 +115,7 @@ func shutdown(b *broker.Broker, signals <-chan os.Signal, within time.Duration) 
 		case err := <-done:
 			return err
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if meaningOf(sig) == ending {
 				return errSecondSignal
 			}
 		}

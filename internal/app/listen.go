@@ -11,6 +11,7 @@ import (
 
 	"github.com/nightjar-mqtt/nightjar/broker"
 	"github.com/nightjar-mqtt/nightjar/internal/config"
+	"github.com/nightjar-mqtt/nightjar/internal/ops/systemd"
 )
 
 // socket is a listener with its open sockets.
@@ -70,29 +71,40 @@ func (v *server) openListener(c *config.Settings, l *config.Listener) (*socket, 
 	if l.Path == "" {
 		s.Address = net.JoinHostPort(l.Host, strconv.Itoa(l.Port))
 	}
-	if out.sockets, err = broker.OpenSockets(s); err != nil {
+	if out.sockets, err = v.passedTo(l); err == nil && len(out.sockets) == 0 {
+		out.sockets, err = broker.OpenSockets(s)
+	}
+	if err != nil {
 		out.close()
 		return nil, fmt.Errorf("%s: %w", l.Position, err)
 	}
 	for _, opened := range out.sockets {
-		v.log.Info(opening(l, opened.Addr()))
+		for _, sentence := range opening(l, opened.Addr()) {
+			v.log.Info(sentence)
+		}
 	}
 	return out, nil
 }
 
-// opening is Mosquitto's sentence for a socket.
-func opening(l *config.Listener, addr net.Addr) string {
-	kind := "websockets"
+// opening are Mosquitto's sentences for a socket.
+func opening(l *config.Listener, addr net.Addr) (out []string) {
+	if l.Path != "" {
+		return []string{fmt.Sprintf("Opening unix listen socket on path %s.", l.Path)}
+	}
+	kinds := []string{"websockets"}
 	if l.Protocol == "mqtt" {
-		kind = "ipv6"
-		if a, ok := addr.(*net.TCPAddr); ok && a.IP.To4() != nil {
-			kind = "ipv4"
+		kinds = []string{"ipv6"}
+		switch a, ok := addr.(*net.TCPAddr); {
+		case ok && a.IP.To4() != nil:
+			kinds = []string{"ipv4"}
+		case ok && a.IP.IsUnspecified() && l.SocketDomain == "": // one socket for both
+			kinds = []string{"ipv4", "ipv6"}
 		}
 	}
-	if l.Path != "" {
-		return fmt.Sprintf("Opening unix listen socket on path %s.", l.Path)
+	for _, kind := range kinds {
+		out = append(out, fmt.Sprintf("Opening %s listen socket on port %d.", kind, l.Port))
 	}
-	return fmt.Sprintf("Opening %s listen socket on port %d.", kind, l.Port)
+	return out
 }
 
 // brokerListener is what clients meet at a listener. It reads certificates.
@@ -144,13 +156,20 @@ func proxy(l *config.Listener) *broker.Proxy {
 	return p
 }
 
-// listen opens all sockets that the flags ask for, or none.
-func (s *Settings) listen() (ls []*socket, err error) {
+// listen opens all sockets that the flags ask for, or none. What systemd has opened comes before the usual ports.
+func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(ls)
 		}
 	}()
+	for _, p := range passed {
+		l, err := broker.OwnSocket(p.Listener)
+		if err != nil {
+			return ls, fmt.Errorf("socket %q from systemd: %w", p.Name, err)
+		}
+		ls = append(ls, &socket{scheme: "mqtt", sockets: []net.Listener{l}})
+	}
 	for _, a := range s.Addresses {
 		l, err := s.open(a)
 		if err != nil {

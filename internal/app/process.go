@@ -20,7 +20,7 @@ func (v *server) writePID() error {
 		return nil
 	}
 	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil { //nolint:gosec // it is for everybody
-		return fmt.Errorf("Unable to write pid file: %w", err) //nolint:staticcheck // Mosquitto's words
+		return fmt.Errorf("Unable to write pid file: %w", err) // Mosquitto's words
 	}
 	v.atEnd(func() { _ = os.Remove(path) })
 	return nil

@@ -17,10 +17,10 @@ func (v *server) reload() {
 		v.log.Info("SIGHUP: there is no configuration file to read again")
 		return
 	}
+	v.reopenLog()
 	v.log.Info("Reloading config.")
-	if err := v.logs.Reopen(); err != nil {
-		v.log.Error("a log file could not be opened again; the old one is written on", "reason", err)
-	}
+	v.notify(v.systemd.Reloading())
+	defer func() { v.notify(v.systemd.Ready("serving clients")) }()
 	c, problems := v.s.LoadConfig()
 	v.tell(problems)
 	if err := problems.Err(); err != nil {
@@ -65,13 +65,14 @@ func (v *server) apply(c *config.Settings) error {
 		return errors.Join(err, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
 	o := brokerOptions(c)
-	o.Authenticator, o.Authorizer = v.access, v.access
+	o.Authenticator, o.Authorizer = v.gate, v.access
 	o.Engine, o.Loops, o.MatchCache = "", 0, 0 // they stay
 	if err := v.b.Reload(o); err != nil {
 		p.abandon()
 		_, back := v.access.Reload(accessOptions(v.c))
 		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
+	v.gate.set(c)
 	v.followListeners(p)
 	if n := v.b.Recheck(change.Revoked); n > 0 {
 		v.log.Log(noContext, broker.LevelNotice, "clients were disconnected that may no longer connect", "count", n)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"syscall"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -13,6 +12,7 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/config"
 	"github.com/nightjar-mqtt/nightjar/internal/ops/logging"
 	"github.com/nightjar-mqtt/nightjar/internal/ops/sys"
+	"github.com/nightjar-mqtt/nightjar/internal/ops/systemd"
 )
 
 // server is a broker with what belongs to it.
@@ -20,10 +20,14 @@ type server struct {
 	s      *Settings
 	c      *config.Settings // nil: there is no configuration file
 	log    *slog.Logger
-	logs   *logging.Control // nil: there is no configuration file
-	access *access.Access   // nil: everybody may do everything
+	logs   *logging.Control
+	access *access.Access // nil: everybody may do everything
+	gate   *gate          // in front of access
 	b      *broker.Broker
+	store  broker.Store // nil: nothing survives
 
+	systemd *systemd.Notifier
+	passed  []systemd.Socket // by systemd, and no listener has them yet
 	sockets []*socket
 	failed  chan error
 	stopped chan struct{} // closed when the broker ends
@@ -44,17 +48,23 @@ func (v *server) close() {
 // runFlags serves as the command line's flags say.
 func (v *server) runFlags(signals <-chan os.Signal) (err error) {
 	s := v.s
-	v.log = slog.New(slog.NewTextHandler(s.Stderr, &slog.HandlerOptions{Level: s.LogLevel}))
+	o := logging.DefaultOptions()
+	o.Types, o.Stdout, o.Stderr = logging.AtLeast(s.LogLevel), s.Stdout, s.Stderr
+	if v.log, v.logs, err = logging.New(o); err != nil {
+		return err
+	}
+	v.atEnd(func() { _ = v.logs.Close() })
 	s.Broker.Logger = v.log
 	if err := v.prepare(s.Profile); err != nil {
 		return err
 	}
-	if v.sockets, err = s.listen(); err != nil {
+	if v.sockets, err = s.listen(v.passed); err != nil {
 		return err
 	}
 	if s.Broker.Store, err = s.openData(v.log); err != nil {
 		return err
 	}
+	v.store = s.Broker.Store
 	if v.b, err = newBroker(s.Broker); err != nil {
 		return err
 	}
@@ -63,7 +73,7 @@ func (v *server) runFlags(signals <-chan os.Signal) (err error) {
 	if err := v.publishSys(s.SysInterval); err != nil {
 		return errors.Join(err, shutdown(v.b, signals, s.ShutdownTime))
 	}
-	tellForeground()
+	v.ready()
 	return v.await(signals)
 }
 
@@ -88,7 +98,7 @@ func (v *server) runConfig(signals <-chan os.Signal) error {
 		return err
 	}
 	v.log.Info("nightjar version " + v.s.Version + " running")
-	tellForeground()
+	v.ready()
 	return v.await(signals)
 }
 
@@ -126,6 +136,9 @@ func (v *server) tell(problems config.Problems) {
 func (v *server) prepare(profile string) error {
 	tuneMemory(profile != "")
 	v.failed = make(chan error, 64)
+	if err := v.takeSockets(); err != nil {
+		return err
+	}
 	if profile == "" {
 		return nil
 	}
@@ -142,6 +155,9 @@ func (v *server) start() (err error) {
 	if v.sockets, err = v.openSockets(v.c, v.c.Listeners); err != nil {
 		return err
 	}
+	if err := v.refusePassed(); err != nil {
+		return err
+	}
 	if err := v.writePID(); err != nil {
 		return err
 	}
@@ -152,11 +168,13 @@ func (v *server) start() (err error) {
 		return err
 	}
 	v.atEnd(v.access.Close)
+	v.gate = newGate(v.access, v.c)
 	o := brokerOptions(v.c)
-	o.Logger, o.Authenticator, o.Authorizer = v.log, v.access, v.access
+	o.Logger, o.Authenticator, o.Authorizer = v.log, v.gate, v.access
 	if o.Store, err = openStore(&v.c.Store, v.log); err != nil {
 		return err
 	}
+	v.store = o.Store
 	if v.b, err = newBroker(o); err != nil {
 		return err
 	}
@@ -205,6 +223,9 @@ func (v *server) publishSys(every time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if more := storeFigures(v.store); more != nil {
+		tree.Include(more)
+	}
 	stop := make(chan struct{})
 	v.sysStop = stop
 	go func() {
@@ -226,8 +247,8 @@ func (v *server) await(signals <-chan os.Signal) error {
 		case err := <-v.failed:
 			return errors.Join(err, shutdown(v.b, signals, within))
 		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				v.reload()
+			if what := meaningOf(sig); what != ending {
+				v.signalled(what)
 				continue
 			}
 			return v.end(signals, sig, within)
@@ -240,6 +261,7 @@ func (v *server) end(signals <-chan os.Signal, sig os.Signal, within time.Durati
 	if v.logs != nil {
 		v.logs.PublishTo(nil)
 	}
+	v.notify(v.systemd.Stopping())
 	err := shutdown(v.b, signals, within)
 	if v.c != nil {
 		v.log.Info("nightjar version " + v.s.Version + " terminating")

@@ -140,7 +140,7 @@ func newBroker(o broker.Options) (*broker.Broker, error) {
 
 // storeFigures are the store's for $SYS; nil: it has none.
 func storeFigures(store broker.Store) func() []sys.Figure {
-	p, ok := store.(*pebble.Store)
+	p, ok := store.(interface{ Stats() pebble.Stats })
 	if !ok {
 		return nil
 	}

@@ -39,7 +39,9 @@ func passwdCommand() *cobra.Command {
 	f.BoolVarP(&p.upgrade, "upgrade", "U", false, "hash the passwords of a file that has them in plain text")
 	f.StringVarP(&p.kind, "hash", "H", string(password.PBKDF2), "sha512-pbkdf2, argon2id, sha512 (quick to guess) or bcrypt")
 	f.IntVarP(&p.iterations, "iterations", "I", 0, fmt.Sprintf("rounds of sha512-pbkdf2; default %d", password.DefaultIterations))
-	cmd.Args = func(cmd *cobra.Command, args []string) error { return p.arguments(cmd.Flags().Changed("iterations"), args) }
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		return p.arguments(cmd.Flags().Changed("iterations"), args)
+	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p.in, p.out, p.err = cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 		return p.run()
@@ -66,14 +68,14 @@ func (p *passwd) arguments(iterations bool, args []string) error {
 		{p.create && p.remove, "-c and -D"}, {p.create && p.upgrade, "-c and -U"}, {p.remove && p.upgrade, "-D and -U"}, {p.remove && p.batch, "-b and -D"},
 	} {
 		if c.both {
-			return fmt.Errorf("%s cannot be used together.", c.names) //nolint:staticcheck // mosquitto_passwd's words
+			return fmt.Errorf("%s cannot be used together.", c.names)
 		}
 	}
 	if !slices.Contains(password.Kinds, password.Kind(p.kind)) {
-		return fmt.Errorf("Unknown hash type '%s'", p.kind) //nolint:staticcheck // mosquitto_passwd's words
+		return fmt.Errorf("Unknown hash type '%s'", p.kind)
 	}
 	if iterations && p.iterations < 1 {
-		return errors.New("Number of iterations must be > 0.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Number of iterations must be > 0.")
 	}
 	want, names := 2, "PASSWORDFILE USER"
 	switch {
@@ -111,7 +113,7 @@ func (p *passwd) run() error {
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return fmt.Errorf("Unable to open password file %s. %w.", p.file, err) //nolint:staticcheck // mosquitto_passwd's words
+		return fmt.Errorf("Unable to open password file %s. %w.", p.file, err)
 	}
 	text := string(old)
 	switch {
@@ -189,7 +191,7 @@ func (p *passwd) ask() error {
 		return fmt.Errorf("the password cannot be read: %w", err)
 	}
 	if first == "" {
-		return errors.New("Empty password.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Empty password.")
 	}
 	fmt.Fprint(p.err, "Reenter password: ")
 	second, err := read()
@@ -197,7 +199,7 @@ func (p *passwd) ask() error {
 		return fmt.Errorf("the password cannot be read: %w", err)
 	}
 	if first != second {
-		return errors.New("Passwords do not match.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Passwords do not match.")
 	}
 	p.password = first
 	return nil

@@ -20,6 +20,7 @@ var version = ""
 // commands are all of nightjar's, in the order of the help. A new one goes here.
 var commands = []func() *cobra.Command{
 	serveCommand,
+	checkCommand,
 	pubCommand,
 	subCommand,
 	certCommand,

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -274,5 +275,42 @@ func TestDiff(t *testing.T) {
 	}
 	if gone := Diff(new, old); !strings.Contains(gone[len(gone)-1].String(), "listener 3 is gone") {
 		t.Errorf("a listener that has gone: %v", gone)
+	}
+}
+
+// TestFiles: the configurations in testdata, as people have them. Each begins with what is wrong with it: "# want: OPTION:
+// TEXT", all of it and in any order, or "# want: ok".
+func TestFiles(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.conf")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("testdata has %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make(map[string]string)
+		for _, line := range strings.Split(strings.ReplaceAll(string(b), "\r", ""), "\n") {
+			if text, ok := strings.CutPrefix(line, "# want: "); ok && text != "ok" {
+				option, text, _ := strings.Cut(text, ": ")
+				want[option] = text
+			}
+		}
+		_, problems := Load(file)
+		for _, p := range problems.Failures() {
+			option := p.Option
+			if option == "auth_plugin" {
+				option = "plugin"
+			}
+			pattern, ok := want[option]
+			if matched, err := regexp.MatchString(pattern, p.Text); !ok || !matched || err != nil {
+				t.Errorf("%s: %v", file, p)
+			}
+			delete(want, option)
+		}
+		if len(want) > 0 {
+			t.Errorf("%s: nothing is said of %v: %v", file, want, problems)
+		}
 	}
 }

@@ -38,7 +38,7 @@ func orNothing(s string) string {
 }
 
 // secret options are not shown.
-var secret = []string{"auth_http_header", "remote_password", "local_password", "bridge_psk"}
+var secret = []string{"auth_http_url", "auth_http_header", "remote_password", "local_password", "bridge_psk"}
 
 // Diff tells which options have another effect in new than in old.
 func Diff(old, new *Settings) []Change {

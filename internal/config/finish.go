@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
 )
 
 // finish works out what follows from the lines together, and looks for what does not fit together.
@@ -31,12 +32,12 @@ func (p *parser) completeListeners() {
 				copied := *def
 				l = &copied
 			}
-			l.Port, l.Host, l.local = 1883, host, true
+			l.Port, l.Host, l.local = defaultPort, host, true
 			s.Listeners = append(s.Listeners, l)
 		}
 		return
 	}
-	if def != nil {
+	if def != nil && !def.isBlank() {
 		for _, l := range s.Listeners {
 			if l.Name() == def.Name() {
 				p.failAt(l.Position, "listener", "", fmt.Sprintf("%s is the default listener's at %s already", l.Name(), def.Position))
@@ -45,6 +46,14 @@ func (p *parser) completeListeners() {
 		}
 		s.Listeners = append([]*Listener{def}, s.Listeners...)
 	}
+}
+
+// isBlank tells that the options in front of the first listener line say nothing that would make a listener of them: neither a
+// port nor anything but defaults. Mosquitto 2.0 opens none then; 2.1 does.
+func (l *Listener) isBlank() bool {
+	blank := newListener(l.Position)
+	blank.Port, blank.isDefault = defaultPort, true
+	return reflect.DeepEqual(l, blank)
 }
 
 // SetPorts has the listeners without a listener line use other ports. It reports whether there are such listeners: else ports
@@ -156,11 +165,6 @@ func (p *parser) checkListener(l *Listener) {
 	}
 	if l.ProxyRequireTLS && l.ProxyProtocol != "2" {
 		fail("proxy_protocol_v2_require_tls", "", "needs enable_proxy_protocol 2")
-	}
-	if l.Path != "" {
-		if l.BindInterface != "" || l.SocketDomain != "" {
-			fail("bind_interface", "", "is for sockets with a port, not for a unix socket")
-		}
 	}
 }
 

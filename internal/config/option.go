@@ -42,6 +42,8 @@ type Option struct {
 	Obsolete string
 	// Refused says why the option cannot be, and what to use instead.
 	Refused string
+	// NotYet options are parsed and checked, but this version does nothing with them: see Unsupported.
+	NotYet bool
 
 	bind  func(t *target) any // a pointer to what the option sets
 	unit  time.Duration       // of a duration that is written as a number; 0: it has its unit with it
@@ -261,7 +263,11 @@ func (o *Option) Default() string {
 	if o.def != "" || o.bind == nil {
 		return o.def
 	}
-	return format(o.bind(blankTarget()), o.unit)
+	d := format(o.bind(blankTarget()), o.unit)
+	if strings.HasPrefix(d, "&") { // a list or a table that is empty
+		return ""
+	}
+	return d
 }
 
 // blankTarget has the defaults of everything.
@@ -312,9 +318,4 @@ func shortDuration(d time.Duration) string {
 		return strconv.Itoa(int(d/time.Minute)) + "m"
 	}
 	return d.String()
-}
-
-// IsRate tells whether the option bounds what clients may do in a time.
-func (o *Option) IsRate() bool {
-	return strings.HasPrefix(o.Name, "max_") && strings.HasSuffix(o.Name, "_rate")
 }

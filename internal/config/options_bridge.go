@@ -9,7 +9,7 @@ import (
 const bridgeTLS = "The bridge's TLS: "
 
 var bridgeOptions = []*Option{
-	{Name: "connection", Takes: "NAME", parse: parseConnection, About: "Open a link to another broker: the options below are for it."},
+	{Name: "connection", NotYet: true, Takes: "NAME", parse: parseConnection, About: "Open a link to another broker: the options below are for it."},
 	{Name: "address", Aliases: []string{"addresses"}, Scope: OfBridge, Takes: "HOST[:PORT] ...", parse: parseAddresses, About: "Where to connect to.", bind: func(t *target) any { return &t.b.Addresses }},
 	{Name: "topic", Scope: OfBridge, Takes: "PATTERN [out|in|both [QOS [LOCAL REMOTE]]]", parse: parseBridgeTopic, About: "What to pass on; repeatable.", bind: func(t *target) any { return &t.b.Topics }},
 	{Name: "bridge_attempt_unsubscribe", Scope: OfBridge, About: "Unsubscribe from out topics at the remote broker.", bind: func(t *target) any { return &t.b.AttemptUnsubscribe }},

@@ -6,29 +6,31 @@ import (
 )
 
 var generalOptions = []*Option{
-	{Name: "allow_duplicate_messages", Live: true, Deprecated: "it will always be true",
-		About:  "A message that several subscriptions of a client match comes once for each of them; false: once, at the highest QoS.",
-		Unlike: "", bind: func(t *target) any { return &t.s.AllowDuplicates }},
+	{Name: "allow_duplicate_messages", Live: true, Obsolete: "a message that several subscriptions of a client match comes once",
+		About:  "A message that several subscriptions of a client match comes once for each of them.",
+		Unlike: "it always comes once, at the highest QoS and with all subscription identifiers; false asks for just that",
+		bind:   func(t *target) any { return &t.s.AllowDuplicates }},
 	{Name: "check_retain_source", Live: true, About: "A retained message is sent only if its publisher could still publish it.",
-		bind: func(t *target) any { return &t.s.CheckRetainSource }},
+		Unlike: "this version does not check, as with false",
+		bind:   func(t *target) any { return &t.s.CheckRetainSource }},
 	{Name: "clientid_prefixes", Live: true, Deprecated: "use an ACL file or passwords to keep clients out", once: false,
 		About: "Only client ids that begin so may connect.", bind: func(t *target) any { return &t.s.ClientIDPrefix }},
 	{Name: "connection_messages", Live: true, About: "Log clients that connect and disconnect.",
 		bind: func(t *target) any { return &t.s.ConnectionMessages }},
-	{Name: "enable_control_api", Live: true, About: "Answer on $CONTROL/broker/v1.", bind: func(t *target) any { return &t.s.ControlAPI }},
+	{Name: "enable_control_api", Live: true, NotYet: true, About: "Answer on $CONTROL/broker/v1.", bind: func(t *target) any { return &t.s.ControlAPI }},
 	{Name: "global_max_clients", Live: true, About: "Sessions, connected and absent; -1: any number.", check: negativeIs(-1),
 		bind: func(t *target) any { return &t.s.MaxClients }},
 	{Name: "global_max_connections", Live: true, About: "Connected clients; -1: as many as descriptors allow.", check: negativeIs(-1),
 		bind: func(t *target) any { return &t.s.MaxConnections }},
 	{Name: "include_dir", Takes: "DIRECTORY", About: "Read the directory's *.conf files, by name, upper case before the lower case of the same letter."},
-	{Name: "max_inflight_bytes", Live: true, About: "Bytes of QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
+	{Name: "max_inflight_bytes", Live: true, NotYet: true, About: "Bytes of QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
 		check: negativeIs(0), bind: func(t *target) any { return &t.s.MaxInflightBytes }},
 	{Name: "max_inflight_messages", Live: true, About: "QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
 		check: inflight, bind: func(t *target) any { return &t.s.MaxInflight }},
 	{Name: "max_keepalive", Live: true, Takes: "seconds", About: "Longest keep alive; 0: any. MQTT 5 clients are told, others refused.",
 		check: between("max_keepalive", 0, math.MaxUint16), bind: func(t *target) any { return &t.s.MaxKeepAlive }},
 	{Name: "max_packet_size", Live: true, Takes: "bytes", About: "Largest packet taken from a client.",
-		Unlike: "a client that is disconnected for it is named in a warning, with the size and the limit",
+		Unlike: "a client that is disconnected for it is named in the log, with the size and the limit",
 		check: func(n int64) (int64, *fault) {
 			if n < 20 {
 				return 0, faultf("'max_packet_size' must be >= 20.", "%d is too small: it must be at least 20", n)
@@ -51,14 +53,14 @@ var generalOptions = []*Option{
 	{Name: "pid_file", Takes: "PATH", About: "Write the process's number there.", once: true, bind: func(t *target) any { return &t.s.PIDFile }},
 	{Name: "queue_qos0_messages", Live: true, About: "Keep QoS 0 messages for absent sessions too.", bind: func(t *target) any { return &t.s.QueueQoS0 }},
 	{Name: "retain_available", Live: true, About: "Keep retained messages.", bind: func(t *target) any { return &t.s.RetainAvailable }},
-	{Name: "retain_expiry_interval", Live: true, unit: time.Minute, About: "Retained messages without an expiry of their own are dropped after this time; without it never.",
+	{Name: "retain_expiry_interval", Live: true, NotYet: true, unit: time.Minute, About: "Retained messages without an expiry of their own are dropped after this time; without it never.",
 		check: func(n int64) (int64, *fault) {
 			if n < 1 {
 				return 0, faultf("retain_expiry_interval must be >= 1.", "%d is too small: it must be at least 1 minute", n)
 			}
 			return min(n, 10_000_000), nil
 		}, bind: func(t *target) any { return &t.s.RetainExpiry }},
-	{Name: "retry_interval", Takes: "seconds", Obsolete: "messages are sent again when a client connects again, and only then [MQTT-4.4.0-1]"},
+	{Name: "retry_interval", Takes: "seconds", About: "When messages are sent again.", Obsolete: "messages are sent again when a client connects again, and only then [MQTT-4.4.0-1]"},
 	{Name: "set_tcp_nodelay", About: "Send small packets at once.", Unlike: "always on: packets are gathered by turns of the event loop, so nothing is won by waiting",
 		bind: func(t *target) any { return &t.s.NoDelay }},
 	{Name: "sys_interval", Live: true, unit: time.Second, About: "How often $SYS is published; 0: never.",

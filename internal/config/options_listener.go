@@ -78,7 +78,7 @@ var listenerOptions = []*Option{
 	{Name: "enable_proxy_protocol", Scope: OfListener, Live: true, needs: someListener, Takes: "1|2", parse: parseProxy, About: "Each connection begins with a header of the PROXY protocol.",
 		Unlike: "see proxy_trusted", bind: func(t *target) any { return &t.l.ProxyProtocol }},
 	{Name: "proxy_protocol_v2_require_tls", Scope: OfListener, Live: true, needs: someListener, About: "Refuse clients that did not come to the proxy by TLS.", bind: func(t *target) any { return &t.l.ProxyRequireTLS }},
-	{Name: "http_dir", Scope: OfListener, needs: someListener, once: true, Takes: "DIRECTORY", About: "Files for protocol http_api.", bind: func(t *target) any { return &t.l.HTTPDir }},
+	{Name: "http_dir", NotYet: true, Scope: OfListener, needs: someListener, once: true, Takes: "DIRECTORY", About: "Files for protocol http_api.", bind: func(t *target) any { return &t.l.HTTPDir }},
 	{Name: "websockets_origin", Scope: OfListener, needs: someListener, Takes: "ORIGIN", Live: true, About: "An origin that web pages may connect from, repeatable; without it any.",
 		bind: func(t *target) any { return &t.l.Origins }},
 	{Name: "socket_mode", Own: true, Scope: OfListener, Takes: "OCTAL", def: "what the umask leaves", parse: parseSocketMode, About: "Permissions of a unix socket, such as 0660: who may write may connect.",

@@ -30,12 +30,12 @@ var ownOptions = []*Option{
 	{Name: "max_publish_rate", Own: true, Live: true, Takes: "messages a second", check: notNegative("max_publish_rate"), About: "Messages that a client may publish; 0: any number.", bind: func(t *target) any { return &t.s.Rate.Publish }},
 	{Name: "max_byte_rate", Own: true, Live: true, Takes: "bytes a second", About: "Bytes that a client may send; 0: any number.", bind: func(t *target) any { return &t.s.Rate.Bytes }},
 	{Name: "max_subscribe_rate", Own: true, Live: true, Takes: "subscriptions a second", check: notNegative("max_subscribe_rate"), About: "Subscriptions that a client may make; 0: any number.", bind: func(t *target) any { return &t.s.Rate.Subscribe }},
-	{Name: "max_connect_rate", Own: true, Live: true, Takes: "connections a minute", check: notNegative("max_connect_rate"), About: "How often a client id may connect; 0: any number.", bind: func(t *target) any { return &t.s.Rate.Connect }},
+	{Name: "max_connect_rate", Own: true, Live: true, Takes: "connections a minute", check: notNegative("max_connect_rate"), About: "How often a client id may connect, all at once if need be; what is beyond is refused (MQTT 5: 0x9F); 0: any number.", bind: func(t *target) any { return &t.s.Rate.Connect }},
 	{Name: "max_user_publish_rate", Own: true, Live: true, Takes: "messages a second", check: notNegative("max_user_publish_rate"), About: "max_publish_rate for all clients of a user together.", bind: func(t *target) any { return &t.s.Rate.UserPublish }},
 	{Name: "max_user_byte_rate", Own: true, Live: true, Takes: "bytes a second", About: "max_byte_rate for all clients of a user together.", bind: func(t *target) any { return &t.s.Rate.UserBytes }},
 	{Name: "max_user_subscribe_rate", Own: true, Live: true, Takes: "subscriptions a second", check: notNegative("max_user_subscribe_rate"), About: "max_subscribe_rate for all clients of a user together.", bind: func(t *target) any { return &t.s.Rate.UserSubscribe }},
 	{Name: "max_user_connect_rate", Own: true, Live: true, Takes: "connections a minute", check: notNegative("max_user_connect_rate"), About: "max_connect_rate for all clients of a user together.", bind: func(t *target) any { return &t.s.Rate.UserConnect }},
-	{Name: "rate_limit_action", Own: true, Live: true, words: []string{"slow", "refuse"}, About: "What happens above a rate: the client is read more slowly, or refused.", bind: func(t *target) any { return &t.s.Rate.Action }},
+	{Name: "rate_limit_action", Own: true, Live: true, words: []string{"slow", "refuse", "disconnect"}, About: "What happens above a rate: the client is read more slowly and nothing is lost; or what it sends is refused (MQTT 5: 0x97; before, a message is acknowledged and dropped); or it is disconnected (MQTT 5: 0x96). The first rate that a reload sets counts for clients that connect from then on.", bind: func(t *target) any { return &t.s.Rate.Action }},
 
 	{Name: "auth_throttle", Own: true, Live: true, About: "Let those wait who guess passwords.", bind: func(t *target) any { return &t.s.Throttle.Throttle }},
 	{Name: "auth_throttle_free", Own: true, Live: true, check: between("auth_throttle_free", 1, math.MaxInt32), About: "Failures in a row that have no consequence.", bind: func(t *target) any { return &t.s.Throttle.Free }},
@@ -138,7 +138,7 @@ func parseAlgorithm(p *parser, value string) *fault {
 
 func parseHTTPURL(p *parser, value string) *fault {
 	if !strings.HasPrefix(value, "http://") && !strings.HasPrefix(value, "https://") {
-		return faultf("", "%q is not a URL that begins with https:// or http://", value)
+		return faultf("", "the value is not a URL that begins with https:// or http://")
 	}
 	p.security().HTTP.URL = value
 	return nil

@@ -13,7 +13,7 @@ var effects = []struct {
 	get  func(s *Settings) any
 	want string
 }{
-	{"allow_duplicate_messages false", func(s *Settings) any { return s.AllowDuplicates }, "false"},
+	{"allow_duplicate_messages true", func(s *Settings) any { return s.AllowDuplicates }, "true"},
 	{"check_retain_source false", func(s *Settings) any { return s.CheckRetainSource }, "false"},
 	{"clientid_prefixes secure-", func(s *Settings) any { return s.ClientIDPrefix }, "secure-"},
 	{"connection_messages false", func(s *Settings) any { return s.ConnectionMessages }, "false"},

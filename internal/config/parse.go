@@ -112,7 +112,7 @@ func (p *parser) option(line string) {
 	name, value, _ := strings.Cut(line, " ")
 	p.line.Option = name
 	if strings.HasPrefix(name, "plugin_opt_") || strings.HasPrefix(name, "auth_opt_") {
-		p.pluginOption(name, strings.Trim(value, " \t"))
+		p.pluginOption(name, strings.TrimSpace(value))
 		return
 	}
 	o := Lookup(name)
@@ -121,7 +121,7 @@ func (p *parser) option(line string) {
 		return
 	}
 	p.line.Option = name
-	value = strings.Trim(value, " \t")
+	value = strings.TrimSpace(value)
 	p.tell(o, name)
 	t, f := p.target(o)
 	switch {
@@ -172,7 +172,11 @@ func (p *parser) trailing(o *Option, value string) {
 	switch o.bind(blankTarget()).(type) {
 	case *string, *[]string:
 		if o.words == nil {
-			if i := strings.Index(value, " #"); i >= 0 {
+			switch {
+			case !strings.Contains(value, " #"):
+			case slices.Contains(secret, o.Name):
+				p.report(Warning, "what stands behind # is part of the value: a comment needs a line of its own", "")
+			default:
 				p.report(Warning, fmt.Sprintf("the value is %q: a comment needs a line of its own", value), "")
 			}
 			return
@@ -259,11 +263,14 @@ func (p *parser) outOfPlace(section, words string) *fault {
 		"belongs to %s: it has to stand below a '%s' line, in the same file", section, line)
 }
 
+// defaultPort is MQTT's.
+const defaultPort = 1883
+
 // openDefault makes the listener for options in front of the first listener line the current one.
 func (p *parser) openDefault() {
 	if p.s.defaultListener == nil {
 		p.s.defaultListener = newListener(p.line.Position)
-		p.s.defaultListener.Port, p.s.defaultListener.isDefault = 1883, true
+		p.s.defaultListener.Port, p.s.defaultListener.isDefault = defaultPort, true
 	}
 	p.l = p.s.defaultListener
 }

@@ -63,14 +63,14 @@ func parsePort(p *parser, value string) *fault {
 	}
 	p.openDefault()
 	p.s.localOnly = false
-	p.l.Port = port
+	p.l.Port, p.l.asked = port, true
 	return nil
 }
 
 func parseBindAddress(p *parser, value string) *fault {
 	p.openDefault()
 	p.s.localOnly = false
-	p.l.Host = value
+	p.l.Host, p.l.asked = value, true
 	return nil
 }
 

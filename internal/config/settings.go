@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -182,10 +183,7 @@ func (s *Store) Directory() string {
 	if s.Location == "" {
 		return "nightjar.data"
 	}
-	for len(s.Location) > 1 && s.Location[len(s.Location)-1] == '/' {
-		s.Location = s.Location[:len(s.Location)-1]
-	}
-	return s.Location + "/nightjar.data"
+	return filepath.Join(s.Location, "nightjar.data")
 }
 
 // Listener is a socket that clients connect to.
@@ -216,6 +214,7 @@ type Listener struct {
 	Security Security
 
 	isDefault bool
+	asked     bool // the default listener: port or bind_address was given
 	local     bool // opened because the file has none
 }
 
@@ -298,7 +297,7 @@ type Size int64
 // Defaults are those of `nightjar serve -c` with an empty file: Mosquitto 2.1's, and Nightjar's for its own options.
 func Defaults() *Settings {
 	return &Settings{
-		AllowDuplicates: true, CheckRetainSource: true, MaxClients: -1, MaxConnections: -1, MaxInflight: 20, MaxPacket: 2_000_000,
+		CheckRetainSource: true, MaxClients: -1, MaxConnections: -1, MaxInflight: 20, MaxPacket: 2_000_000,
 		MaxQueued: 1000, MemoryLimit: 256 << 20, RetainAvailable: true, SysInterval: 10 * time.Second, User: "mosquitto",
 		PacketBuffer: 4096, ConnectionMessages: true,
 		Own: Own{MaxConnect: 262_144, ConnectTimeout: 10 * time.Second, MaxOpening: 2000, PacketTimeout: 20 * time.Second,

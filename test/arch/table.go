@@ -59,7 +59,7 @@ var table = []rule{
 	// access puts together what is below it, as a broker's hooks; what is below it knows no broker.
 	{pkg: "internal/access",
 		imports: []string{"broker", "internal/access/password", "internal/access/acl", "internal/access/jwt", "internal/access/httphook", "internal/access/throttle", "mqtt", "mqtt/topic"},
-		tests:   []string{"client", "test/mosquitto"}},
+		tests:   []string{"client", "internal/ops/logging", "test/mosquitto"}},
 	{pkg: "internal/access/password", modules: []string{crypto}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/acl", imports: []string{"mqtt/topic"}, tests: []string{"test/mosquitto"}},
 	{pkg: "internal/access/jwt", imports: []string{"mqtt/topic"}, modules: []string{jwt}},
@@ -131,8 +131,10 @@ var table = []rule{
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
 	{pkg: "test/crash/...", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"broker/...", "internal/store/...", "test/mosquitto"}},
 	{pkg: "test/sim/...", imports: []string{"broker/...", "client", "internal/core/...", "internal/store/...", "mqtt", "mqtt/topic"}},
-	{pkg: "bench/million", imports: []string{"bench/subject", "internal/bench", "internal/core/...", "internal/store/memory"}},
-	{pkg: "bench/...", imports: []string{"bench/subject", "broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
+	{pkg: "bench/million", imports: []string{"bench/record", "bench/subject", "internal/bench", "internal/core/...", "internal/store/memory"}},
+	{pkg: "bench/durable", imports: []string{"bench/record", "broker/durable", "internal/core/message", "internal/core/session", "mqtt"},
+		modules: []string{"github.com/cockroachdb/pebble", sys}},
+	{pkg: "bench/...", imports: []string{"bench/record", "bench/subject", "broker/...", "client", "internal/bench", "internal/edge/netloop", "mqtt", "mqtt/topic"}, modules: []string{"github.com/HdrHistogram/hdrhistogram-go", sys}},
 }
 
 // bannedNames are folder names that say nothing about what is inside.

@@ -51,7 +51,7 @@ func TestUnreleasedQoS2(t *testing.T) {
 		check()
 		memory()
 		p.log.await(t, patience, "the memory limit is reached: those who publish at QoS 1 and 2 are read slowly")
-		p.log.await(t, patience, "connection closed", "client=hoarder-", "the memory limit is reached")
+		p.log.await(t, patience, "Client hoarder-", "the memory limit is reached")
 	})
 }
 
@@ -168,7 +168,7 @@ func TestTopicAliasAbuse(t *testing.T) {
 			if err != nil || len(last) < 2 || last[0]>>4 != tDisconnect || last[1] != a.code {
 				t.Errorf("% x: got % x (%v) instead of DISCONNECT with %#x", a.packet, last, err, a.code)
 			}
-			p.log.await(t, patience, "client="+id, "reason")
+			p.log.await(t, patience, "Client "+id+" [", "disconnected: ")
 		}
 		c := connect(t, p, login{id: "alias-long", v5: true})
 		for i := range 300 {

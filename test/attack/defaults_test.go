@@ -73,7 +73,7 @@ func (d *drop) begin(t *testing.T, p *process, number int) (wait func(t *testing
 		l := *d.login
 		l.id = "attacker-" + string(rune('a'+number))
 		c = connect(t, p, l)
-		who = "client=" + l.id
+		who = "Client " + l.id + " ["
 	}
 	began := time.Now()
 	c.send(d.send)

@@ -54,7 +54,7 @@ func inside(l login) func(t *testing.T, p layered, scheme string) (net.Conn, str
 	return func(t *testing.T, p layered, scheme string) (net.Conn, string) {
 		l.id = fmt.Sprintf("inside-%d", bystanderNumber.Add(1))
 		_, raw := p.login(t, scheme, false, l)
-		return raw, "client=" + l.id
+		return raw, "Client " + l.id + " ["
 	}
 }
 

@@ -83,7 +83,7 @@ func TestTakeOverStorm(t *testing.T) {
 				check()
 				// The two bystanders, the last one, and who asks.
 				sysFigure(t, p, "clients/connected", func(n int) bool { return n == 4 })
-				sysFigure(t, p, "connections/socket/count", func(n int) bool { return n <= 5 })
+				sysFigure(t, p, "connections/socket/open", func(n int) bool { return n <= 5 })
 			})
 		}
 	})

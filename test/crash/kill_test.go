@@ -25,7 +25,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		if found := r.rec.Check(); len(found) > 0 {
-			t.Fatalf("after %d deaths:\n%s\nthe broker's log:\n%s", r.deaths, history.Summary(found), r.target.log())
+			t.Fatalf("after %d deaths:\n%s\nthe broker's log:\n%s", r.deaths, r.rec.Summary(found), r.target.log())
 		}
 	}
 	n := r.report()
@@ -36,7 +36,7 @@ func TestKill(t *testing.T) {
 
 // TestKillInMemory shows that the checker can fail: a broker without a store loses what it has acknowledged.
 func TestKillInMemory(t *testing.T) {
-	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
+	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestKillInMemory(t *testing.T) {
 
 // TestNoDeath shows that the checker finds nothing where nothing happens: the clients come and go, the broker stays.
 func TestNoDeath(t *testing.T) {
-	r, err := newRun(t, nightjar(t, "", ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
+	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestNoDeath(t *testing.T) {
 		}
 	}
 	if found := r.rec.Check(); len(found) > 0 {
-		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+		t.Errorf("%s\nthe broker's log:\n%s", r.rec.Summary(found), r.target.log())
 	}
 	r.report()
 }
@@ -86,7 +86,7 @@ func TestMosquitto(t *testing.T) {
 	}
 	found := slices.DeleteFunc(r.rec.Check(), func(v history.Violation) bool { return v.Kind == history.Disorder })
 	if len(found) > 0 {
-		t.Errorf("%s\nthe broker's log:\n%s", history.Summary(found), r.target.log())
+		t.Errorf("%s\nthe broker's log:\n%s", r.rec.Summary(found), r.target.log())
 	}
 	r.report()
 }

@@ -167,7 +167,10 @@ func (p *process) cleanup(t testing.TB) {
 	})
 }
 
-// nightjar is this tree's broker with its data in dir; "": in memory.
+// inMemory is the directory that is none.
+const inMemory = "none"
+
+// nightjar is this tree's broker with its data in dir.
 func nightjar(t testing.TB, dir, sync string) *process {
 	t.Helper()
 	bin, err := binary()

@@ -33,6 +33,12 @@ func StartTLS(t testing.TB, cert, key string) *Broker {
 	return startAny(t, nil, []string{"certfile " + cert, "keyfile " + key})
 }
 
+// StartListener is Start with more lines of configuration for the listener.
+func StartListener(t testing.TB, lines ...string) *Broker {
+	t.Helper()
+	return startAny(t, nil, lines)
+}
+
 // startAny starts a broker with configuration before and behind its listener.
 func startAny(t testing.TB, before, behind []string) *Broker {
 	t.Helper()

@@ -1,6 +1,9 @@
 package acl
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Filters are topic filters for one client that do not come from a file: from its token, or the HTTP hook. %u and %c in
 // them are as in a pattern.
@@ -16,6 +19,14 @@ func NewFilters(filters []string) *Filters {
 		f.tree.add(&Rule{filter: s, access: read | write, pattern: true})
 	}
 	return f
+}
+
+// Equal reports whether both have the same filters in the same order; nil is no list.
+func (f *Filters) Equal(o *Filters) bool {
+	if f == nil || o == nil {
+		return f == o
+	}
+	return slices.Equal(f.filters, o.filters)
 }
 
 // Match tells whether one of them matches the topic.

@@ -56,7 +56,8 @@ func mustParse(t testing.TB, text string) *List {
 	return l
 }
 
-// TestDecide: each line is "user clientid address listener action topic: + or -, and the line of the rule, 0 for none".
+// Long: a table of what example allows, a case a line: user, client id, address, listener, action, topic; allowed or not, and
+// the line of the rule that decides.
 func TestDecide(t *testing.T) {
 	l := mustParse(t, example)
 	for _, c := range []struct {

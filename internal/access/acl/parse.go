@@ -169,13 +169,13 @@ func (p *parser) conditional(line, rest string) error {
 	c := &condition{anyQoS: true}
 	for n := 0; ; n++ {
 		word, after := cut(rest)
-		switch {
-		case word == "topic" || word == "pattern":
+		switch word {
+		case "topic", "pattern":
 			if n == 0 {
 				return errors.New("the condition is missing: expected 'if CONDITION... topic ...'")
 			}
 			return p.rule(line, word, after, c)
-		case word == "":
+		case "":
 			return errors.New("expected 'topic' or 'pattern' after the conditions")
 		}
 		if err := p.condition(c, word); err != nil {
@@ -191,12 +191,9 @@ func (p *parser) condition(c *condition, word string) error {
 	if i < 0 {
 		return fmt.Errorf("unknown condition '%s': expected from=, from!=, qos=, qos<=, retain=, user=, group=, clientid= or listener=", word)
 	}
-	name, op, value := word[:i], "=", ""
-	switch {
-	case strings.HasPrefix(word[i:], "!="), strings.HasPrefix(word[i:], "<="):
+	name, op, value := word[:i], "=", word[i+1:]
+	if strings.HasPrefix(word[i:], "!=") || strings.HasPrefix(word[i:], "<=") {
 		op, value = word[i:i+2], word[i+2:]
-	default:
-		value = word[i+1:]
 	}
 	if value == "" {
 		return fmt.Errorf("condition '%s' has no value", word)

@@ -17,15 +17,15 @@ var ErrNoUser = errors.New("the user is not in the password file")
 func ValidName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("Username must not be empty.") //nolint:staticcheck // words as mosquitto_passwd's are
+		return errors.New("Username must not be empty.")
 	case len(name) > maxName:
-		return errors.New("Username must be less than 65536 characters long.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must be less than 65536 characters long.")
 	case strings.ContainsRune(name, ':'):
-		return errors.New("Username must not contain the ':' character.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must not contain the ':' character.")
 	case strings.IndexFunc(name, unicode.IsControl) >= 0:
-		return errors.New("Username must not contain control characters.") //nolint:staticcheck // mosquitto_passwd's words
+		return errors.New("Username must not contain control characters.")
 	case name != strings.TrimSpace(name), name[0] == '#':
-		return errors.New("Username must not begin or end with a space or begin with '#': the broker would not find it in the file.") //nolint:staticcheck // as the others
+		return errors.New("Username must not begin or end with a space or begin with '#': the broker would not find it in the file.")
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func Upgrade(text string, hash func(password []byte) (string, error)) (string, e
 		_, password, _ := strings.Cut(line, ":")
 		password = strings.TrimSpace(password) // mosquitto_passwd ends it at a ':', and the rest of it is lost
 		if name == "" || password == "" {
-			return "", fmt.Errorf("Corrupt password file at line %d.", n) //nolint:staticcheck // mosquitto_passwd's words
+			return "", fmt.Errorf("Corrupt password file at line %d.", n)
 		}
 		if _, err := Parse(password); err == nil {
 			b.WriteString(line)

@@ -225,7 +225,7 @@ func Make(kind Kind, iterations int, password []byte) (string, error) {
 		raw := base64.RawStdEncoding.EncodeToString
 		return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, argonMemory, argonTime, argonThreads, raw(salt), raw(sum)), nil
 	case Bcrypt:
-		sum, err := bcrypt.GenerateFromPassword(password, 12)
+		sum, err := bcrypt.GenerateFromPassword(password, bcrypt.DefaultCost)
 		if errors.Is(err, bcrypt.ErrPasswordTooLong) {
 			return "", errors.New("bcrypt takes passwords up to 72 bytes; use argon2id")
 		}

@@ -14,7 +14,12 @@ import (
 
 // place is one acknowledgement that cannot leave yet.
 type place struct {
+	c *Conn
+	// frame is what is sent; nil: the acknowledgement of kind, for id with code.
 	frame []byte
+	kind  mqtt.PacketType
+	id    uint16
+	code  mqtt.ReasonCode
 	// failed makes the frame to send instead when the store has failed; nil: the connection is closed.
 	failed func(err error) []byte
 	// stored is called with what became of the batch that the answer waits for, also when the connection has gone.
@@ -33,6 +38,7 @@ func (c *Conn) answer(w *router.Worker, p *place) {
 	if c.acks == nil {
 		c.acks = new(acks)
 	}
+	p.c = c
 	p.waits++ // for this call: callbacks may come before it ends
 	c.acks.queue = append(c.acks.queue, p)
 }
@@ -54,29 +60,48 @@ func (c *Conn) settle(w *router.Worker, p *place, err error) {
 	}
 }
 
-// stored is settle for the store's wait.
-func (c *Conn) stored(w *router.Worker, p *place, err error) {
+// Committed is settle for the store's wait.
+func (p *place) Committed(w *router.Worker, err error) {
 	if p.stored != nil {
 		p.stored(err)
 	}
-	c.settle(w, p, err)
+	p.c.settle(w, p, err)
 }
 
 func (c *Conn) release(w *router.Worker, p *place) {
 	frame := p.frame
-	if p.err != nil {
-		if frame = nil; p.failed != nil {
-			frame = p.failed(p.err)
-		}
-		if frame == nil {
+	switch {
+	case p.err != nil:
+		if frame = c.failure(p); frame == nil {
 			c.disconnect(w, storeCode(p.err), p.err)
 			return
 		}
+	case frame == nil:
+		sc := &c.sh.scratch[w.Loop]
+		sc.frame = c.ackFrame(sc.frame[:0], p.kind, p.id, p.code)
+		frame = sc.frame
 	}
 	c.send(w, frame)
-	if p.sent != nil && c.state == stateOpen {
+	switch {
+	case c.state != stateOpen:
+	case p.sent != nil:
 		p.sent(w)
+	case p.frame == nil:
+		c.acknowledged(p.kind, p.code)
 	}
+}
+
+// failure is what is sent instead when the store has failed; nil: the connection is closed, since the client cannot be
+// told, and sends its packet again.
+func (c *Conn) failure(p *place) []byte {
+	switch {
+	case p.failed != nil:
+		return p.failed(p.err)
+	case p.frame != nil || c.version != mqtt.V5 || p.kind == mqtt.PUBCOMP:
+		return nil
+	}
+	p.code = storeCode(p.err)
+	return c.refusalFrame(p.kind, p.id, p.err)
 }
 
 // storeCode says with what a client is refused because the store could not keep something.
@@ -111,7 +136,7 @@ func (c *Conn) answerAfter(w *router.Worker, batch session.Batch, p *place, gate
 	c.answer(w, p)
 	if batch != nil {
 		p.waits++
-		w.CommitBatch(batch, gates, c.t, func(w *router.Worker, err error) { c.stored(w, p, err) })
+		w.CommitBatch(batch, p, gates...)
 	}
 	c.settle(w, p, nil)
 }
@@ -139,15 +164,7 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 		c.send(w, sc.frame)
 		return
 	}
-	p := &place{frame: c.ackFrame(nil, t, id, code), stored: stored}
-	p.sent = func(*router.Worker) { c.acknowledged(t, code) }
-	p.failed = func(err error) []byte {
-		if c.version != mqtt.V5 || t == mqtt.PUBCOMP {
-			return nil // it cannot be told, so it is closed, and sends the packet again
-		}
-		code = storeCode(err)
-		return c.refusalFrame(t, id, err)
-	}
+	p := &place{kind: t, id: id, code: code, stored: stored}
 	c.answer(w, p)
 	if slow != nil && slow != c.s && w.AwaitRoom(slow, func(int, int64) {
 		c.t.Post(func(loop int, now int64) { c.settle(c.sh.Router.Worker(loop, now), p, nil) })
@@ -156,7 +173,7 @@ func (c *Conn) acknowledge(w *router.Worker, t mqtt.PacketType, id uint16, code 
 	}
 	if w.Storing() {
 		p.waits++
-		w.Commit(c.t, func(w *router.Worker, err error) { c.stored(w, p, err) })
+		w.Commit(p)
 	}
 	c.settle(w, p, nil)
 }

@@ -102,10 +102,10 @@ func allocReads(t *testing.T, topics, perRead int, v mqtt.Version, properties mq
 }
 
 func allocShared(loops int) *Shared {
-	r, _ := router.New(router.Options{
+	r := router.New(router.Options{
 		Limits: &session.Limits{MaxInflight: 20, MaxQueued: 1000, OutboxBytes: 1 << 20, MaxTopicAlias: 10, Outboxes: new(outbox.Budget)},
 		Store:  memory.Store{}, Loops: loops, Authorizer: allowAll{},
-	}, 1)
+	})
 	return NewShared(&Shared{
 		Config: Defaults(), Router: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Addresses: func(Transport) (string, string) { return "peer", "local" },

@@ -47,10 +47,10 @@ func (s *sink) Resume()                              {}
 func (s *sink) SetDeadline(int64)                    {}
 
 func benchShared() *Shared {
-	r, _ := router.New(router.Options{
+	r := router.New(router.Options{
 		Limits: &session.Limits{MaxInflight: 1000, MaxQueued: 1000, OutboxBytes: 1 << 20, Outboxes: new(outbox.Budget)},
 		Store:  memory.Store{}, Loops: 1,
-	}, 1)
+	})
 	return NewShared(&Shared{Config: Defaults(), Router: r, Addresses: func(Transport) (string, string) { return "peer", "local" }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, 1)
 }
 

@@ -2,12 +2,13 @@
 // the router and appends frames to an outbox. It does no I/O and starts no goroutine.
 //
 // The files: config.go (what connections of a broker share), conn.go (the machine and its clock), handle_*.go (a file per
-// packet), acks.go (acknowledgements in order), holdback.go (clients that do not read), leave.go (how a connection ends),
-// hooks.go (what the embedding program may decide).
+// packet), acks.go (acknowledgements in order), holdback.go (clients that do not read), bounds.go (rates, and logins that expire),
+// leave.go (how a connection ends), hooks.go (what the embedding program may decide).
 package conn
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -50,6 +51,7 @@ type Conn struct {
 	will      *router.Will
 	setup     *setup    // what CONNECT asked for, until CONNACK
 	enhanced  *enhanced // enhanced authentication; nil: none
+	bounds    *bounds   // of this client alone; nil: none
 	evicted   *eviction // who wants the client id
 	lastSeen  int64     // when the last whole packet came
 	since     int64     // when it was accepted; before, 0
@@ -92,10 +94,24 @@ var (
 	ErrPacketSlow     = errors.New("a packet was not completed in time")
 	ErrKeepAlive      = errors.New("no packet within one and a half times the keep alive")
 	ErrDisconnected   = errors.New("client disconnected")
+	ErrExpired        = errors.New("the right to be connected has expired")
 	ErrTooSmall       = errors.New("an answer is larger than the client's maximum packet size")
 	ErrTooMany        = errors.New("the limit of connections is reached")
 	ErrTooManyOpening = errors.New("too many connections that have not sent CONNECT")
 )
+
+// notMQTT says what a first byte looks like: most of these are clients on the wrong port.
+func notMQTT(first byte) error {
+	switch first {
+	case 0x16: // a handshake record
+		return fmt.Errorf("%w; the client seems to speak TLS, which this listener does not", ErrNotMQTT)
+	case 'G':
+		return fmt.Errorf("%w; the client seems to speak HTTP or WebSocket, which this listener does not", ErrNotMQTT)
+	case 'P', '\r':
+		return fmt.Errorf("%w; if it is a proxy's, this listener does not take PROXY headers", ErrNotMQTT)
+	}
+	return ErrNotMQTT
+}
 
 // Opened starts the clock for CONNECT.
 func (c *Conn) Opened(_ int, now int64) {
@@ -111,7 +127,7 @@ func (c *Conn) Opened(_ int, now int64) {
 func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 	w := c.sh.Router.Worker(loop, now)
 	c.debug = c.sh.logs(slog.LevelDebug)
-	for n < len(p) && c.state != stateWaiting && !c.unread {
+	for n < len(p) && c.state != stateWaiting && !c.unread && !c.slowed() {
 		if c.state == stateClosed {
 			return len(p), 0, false
 		}
@@ -120,7 +136,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 			break
 		}
 		if c.state == stateNew && mqtt.PacketType(p[n]>>4) != mqtt.CONNECT {
-			c.fail(w, ErrNotMQTT) // refused by its first byte, whatever length it announces
+			c.fail(w, notMQTT(p[n])) // refused by its first byte, whatever length it announces
 			return len(p), 0, false
 		}
 		f, used, want, err := mqtt.ParseFrame(p[n:], c.maxPacket())
@@ -148,7 +164,7 @@ func (c *Conn) Data(loop int, now int64, p []byte) (n, need int, again bool) {
 	if c.state == stateClosed {
 		return len(p), 0, false
 	}
-	whole := again || c.state == stateWaiting || c.unread
+	whole := again || c.state == stateWaiting || c.unread || c.slowed()
 	// After a pause the same bytes come again: they must not bring the next one, or nothing would ever be read.
 	grown := c.partial == 0 || len(p)-n > int(c.got)
 	c.incomplete(now, len(p)-n, whole)
@@ -193,13 +209,16 @@ func (c *Conn) packetDue() int64 {
 // watch sets the deadline to whatever is due first.
 func (c *Conn) watch(now int64) {
 	var at int64
-	if c.keepAlive > 0 {
+	if c.keepAlive > 0 && !c.slowed() {
 		at = c.lastSeen + c.keepAliveTime()
 	}
 	if c.partial != 0 {
 		if due := c.packetDue(); at == 0 || due < at {
 			at = due
 		}
+	}
+	if c.bounds != nil {
+		at = c.bounds.earlier(at)
 	}
 	if at != 0 {
 		at = max(at, now+1)
@@ -223,11 +242,14 @@ func (c *Conn) Deadline(loop int, now int64) {
 		c.t.SetDeadline(now + c.sh.ConnectTimeout.Milliseconds())
 		return
 	}
+	if c.bounds != nil && c.boundsDue(w) {
+		return
+	}
 	if c.partial != 0 && now >= c.packetDue() {
 		c.disconnect(w, mqtt.ProtocolError, ErrPacketSlow)
 		return
 	}
-	if c.keepAlive > 0 && now-c.lastSeen >= c.keepAliveTime() {
+	if c.keepAlive > 0 && !c.slowed() && now-c.lastSeen >= c.keepAliveTime() {
 		why := ErrKeepAlive
 		if c.unread {
 			why = ErrUnread

@@ -63,9 +63,7 @@ func (c *Conn) authStep(w *router.Worker, st Step) {
 			c.refuse(w, errReloaded)
 			return
 		}
-		if st.Username != "" {
-			c.setName(st.Username)
-		}
+		c.identify(&Verdict{Username: st.Username, Grant: st.Grant})
 		c.setup.authData = st.Data
 		c.authenticated(w)
 	default:

@@ -134,7 +134,7 @@ func (c *Conn) prepare(p *mqtt.Connect) (*setup, *refusal) {
 			return nil, &refusal{mqtt.ClientIdentifierNotValid, "an empty client id needs a clean session [MQTT-3.1.3-8]"}
 		}
 		su.login.ClientID = c.sh.AutoIDPrefix + newUUID()
-		su.assigned = true
+		su.assigned, su.login.Assigned = true, true
 	}
 	if limit := c.sh.MaxKeepAlive; limit > 0 && (su.keepAlive == 0 || su.keepAlive > limit) {
 		if p.Version != mqtt.V5 {
@@ -179,28 +179,42 @@ func (c *Conn) prepareWill(p *mqtt.Connect) *refusal {
 
 // verdict takes the authenticator's answer.
 func (c *Conn) verdict(w *router.Worker, v Verdict) {
-	if c.state != stateWaiting {
-		return // the client has gone
+	if c.state != stateWaiting { // the client has gone
+		v.discard()
+		return
 	}
 	if c.outdated() {
+		v.discard()
 		c.ask(w)
 		return
 	}
 	if v.Code != mqtt.Success {
+		v.discard()
 		c.refuse(w, &refusal{v.Code, v.Reason})
 		return
 	}
-	if v.Username != "" {
-		c.setName(v.Username)
-	}
+	c.identify(&v)
+	c.bind(&v)
 	c.authenticated(w)
 }
 
-func (c *Conn) setName(username string) {
-	c.id = &message.Identity{ClientID: c.id.ClientID, Username: username}
-	if c.sh.UsernameAsClientID {
-		c.id.ClientID = username
+// identify makes the client who the verdict says.
+func (c *Conn) identify(v *Verdict) {
+	if v.Username == "" && v.ClientID == "" && v.Grant == nil {
+		return
 	}
+	id := *c.id
+	id.Grant = v.Grant
+	if v.Username != "" {
+		id.Username = v.Username
+	}
+	switch {
+	case c.sh.UsernameAsClientID && v.Username != "":
+		id.ClientID = v.Username
+	case v.ClientID != "" && !c.sh.UsernameAsClientID:
+		id.ClientID = v.ClientID
+	}
+	c.id = &id
 	if c.setup.will != nil {
 		c.setup.will.M.From = c.id
 	}
@@ -277,7 +291,7 @@ func (c *Conn) accept(w *router.Worker) {
 	}
 	b := w.NewBatch()
 	b.PutSession(&session.Record{Key: s.Key, ClientID: c.id.ClientID, Username: c.id.Username, Expiry: su.expiry})
-	w.CommitBatch(b, nil, c.t, func(w *router.Worker, err error) {
+	w.CommitBatch(b, router.Then(func(w *router.Worker, err error) {
 		switch {
 		case c.state == stateClosed:
 		case err != nil:
@@ -291,7 +305,7 @@ func (c *Conn) accept(w *router.Worker) {
 		default:
 			c.welcome(w, present, true)
 		}
-	})
+	}))
 }
 
 // storeConnackCode is storeCode, as far as CONNACK has it.

@@ -17,7 +17,7 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	if err := p.Decode(f, c.version); err != nil {
 		return err
 	}
-	w.Count(session.PublishReceived, 1)
+	w.Count(session.PublishReceived+session.Counter(p.QoS), 1)
 	w.Count(session.PublishBytesReceived, len(p.Payload))
 	if err := c.checkPublish(p); err != nil {
 		return err
@@ -41,6 +41,11 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 			m.Expires = expires(w.Now, p.Props.MessageExpiry)
 		}
 	}
+	if c.bounds != nil {
+		if refused, err := c.measure(w, p, m, len(f.Body)); refused || err != nil {
+			return err
+		}
+	}
 	if code, why := c.mayPublish(m); code != mqtt.Success {
 		c.sh.publishRefused(c, m, why)
 		c.refusePublish(w, p, code)
@@ -53,7 +58,7 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 	switch p.QoS {
 	case 0:
 		w.Publish(m)
-		w.Commit(nil, nil)
+		w.Commit(nil)
 	case 1:
 		c.received++
 		c.acknowledge(w, mqtt.PUBACK, p.PacketID, c.matched(w.Publish(m)), nil)
@@ -97,7 +102,7 @@ func (c *Conn) keep(w *router.Worker, p *mqtt.Publish, m *message.Message) {
 	code := c.matched(w.Receivers(m.Topic))
 	var batch session.Batch
 	if store != nil && c.s.Durable() {
-		batch = w.NewBatch()
+		batch = w.Shared()
 		batch.PutReceived(c.s.Key, id, store)
 	}
 	if batch == nil && !c.waiting() {
@@ -263,7 +268,7 @@ func (c *Conn) handlePubrel(w *router.Worker, f mqtt.Frame) error {
 	}
 	var batch session.Batch
 	if c.s.Durable() {
-		batch = w.NewBatch()
+		batch = w.Shared()
 		batch.DeleteReceived(c.s.Key, id)
 	}
 	s := c.s

@@ -26,6 +26,11 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 			return violation(f.Type, "No Local on a shared subscription", "MQTT-3.8.3-4")
 		}
 	}
+	if c.bounds != nil {
+		if refused, err := c.measureSubscribe(w, p); refused || err != nil {
+			return err
+		}
+	}
 	var batch session.Batch
 	if c.s.Durable() {
 		batch = w.NewBatch()
@@ -42,6 +47,9 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 		if !code.IsError() && !shared && (rh == 0 || rh == 1 && !existed) {
 			if r := w.PrepareReplay(c.s, filter, opts, subID); r != nil {
 				replays = append(replays, r)
+				if batch != nil {
+					w.StoreReplay(c.s, r, batch)
+				}
 			}
 		}
 	}
@@ -105,6 +113,9 @@ func (c *Conn) handleUnsubscribe(w *router.Worker, f mqtt.Frame) error {
 	p := &sc.unsubscribe
 	if err := p.Decode(f, c.version); err != nil {
 		return err
+	}
+	if c.bounds != nil && c.bounds.meter != nil {
+		c.slow(w, c.bounds.meter.Subscribe(w.Now, len(p.Filters)).Wait) // it frees something: never refused
 	}
 	var batch session.Batch
 	if c.s.Durable() {

@@ -78,7 +78,7 @@ func (c *Conn) mayNotGrow(w *router.Worker) bool {
 
 // goOn reads on, unless there is another reason not to.
 func (c *Conn) goOn() {
-	if !c.unread && !c.throttled && c.state == stateOpen {
+	if !c.unread && !c.throttled && !c.slowed() && c.state == stateOpen {
 		c.t.Resume()
 	}
 }

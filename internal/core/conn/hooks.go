@@ -33,6 +33,8 @@ type Login struct {
 	RemoteAddr  string
 	LocalAddr   string
 	CleanStart  bool
+	// Assigned: the client gave no id, and ClientID has been made for it.
+	Assigned bool
 	// Listener is the name of the listener that the client came by; "" if it has none.
 	Listener string
 	// Certificate is the client's, checked against the listener's authorities; nil: it showed none.
@@ -48,6 +50,40 @@ type Verdict struct {
 	Code     mqtt.ReasonCode
 	Reason   string // for the log, and for an MQTT 5 client that may know
 	Username string // replaces the client's own if not empty
+	// ClientID replaces the client's own if not empty, unless user names are client ids here. A client that had none and
+	// speaks MQTT 5 is told it in CONNACK.
+	ClientID string
+	// Grant becomes Identity.Grant: what the authorizer is to know. It may have a method Equal(any) bool, which is asked
+	// whether what was decided by an earlier grant of the client, nil if there is none, holds by this one.
+	Grant any
+	// Expires is when the right to be connected ends, Unix milliseconds: the client is disconnected as not authorized then.
+	// 0: never.
+	Expires int64
+	// Meter bounds what the client sends; nil: nothing does.
+	Meter Meter
+}
+
+// Meter counts what a client sends against what it may. It belongs to one connection, whose loop calls it; Close ends it,
+// exactly once, whatever becomes of the connection. now is in Unix milliseconds. It must not block.
+type Meter interface {
+	// Publish is asked about each PUBLISH packet of so many bytes.
+	Publish(now int64, bytes int) Measure
+	// Subscribe is asked about each SUBSCRIBE and told of each UNSUBSCRIBE, of so many filters.
+	Subscribe(now int64, filters int) Measure
+	Close()
+}
+
+// Measure is what to do with what a client has sent. The zero Measure: take it.
+type Measure struct {
+	// Refuse: it is not taken. MQTT 5 clients are told (0x97); for the others a message is acknowledged and dropped, and a
+	// subscription fails.
+	Refuse bool
+	// Close: the connection ends, with 0x96 for MQTT 5.
+	Close bool
+	// Wait: take it, but read nothing more for so many milliseconds.
+	Wait int64
+	// Limit names what was exceeded, for the log and the client.
+	Limit string
 }
 
 // Authenticator decides who may connect. done must be called exactly once, at once or later, from any goroutine; the
@@ -75,4 +111,5 @@ type Step struct {
 	Data     []byte
 	Reason   string
 	Username string
+	Grant    any // as in Verdict
 }

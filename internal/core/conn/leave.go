@@ -19,6 +19,7 @@ func (c *Conn) leave(w *router.Worker, why error) {
 	was := c.state
 	c.state = stateClosed
 	c.leaveOpening()
+	c.unbind()
 	if c.s != nil {
 		c.sh.disconnected(c, why)
 		will := c.will

@@ -18,6 +18,7 @@ type common struct {
 	maxConnections atomic.Int64
 	accepted       atomic.Int64 // connections, since the start
 	connects       atomic.Int64 // CONNECT packets
+	counts         counts
 	paused         pausedConns
 	hooks          atomic.Pointer[hooks]
 	closing        atomic.Bool // the broker shuts down: nobody is accepted any more

@@ -11,7 +11,7 @@ import (
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
-// What connections tell the log. Each line bears an attribute "event", the kind of what happened, by which a handler can
+// What connections tell the log, and what of it is counted. Each line bears an attribute "event", the kind of what happened, by which a handler can
 // select, count and limit lines: clients can cause any number of most of them. The level is Mosquitto's log_type.
 
 // Levels between and beyond slog's, for the log types of mosquitto.conf.
@@ -59,6 +59,7 @@ func (c *Conn) describe() string {
 }
 
 func (sh *Shared) connected(c *Conn, su *setup, present bool) {
+	sh.common.counts.connect(c.version, 1)
 	if !sh.logs(LevelNotice) {
 		return
 	}
@@ -73,6 +74,8 @@ func (sh *Shared) connected(c *Conn, su *setup, present bool) {
 }
 
 func (sh *Shared) disconnected(c *Conn, why error) {
+	sh.common.counts.connect(c.version, -1)
+	sh.common.counts.ended.add(Cause(why))
 	if !sh.logs(LevelNotice) {
 		return
 	}
@@ -90,6 +93,7 @@ func (sh *Shared) disconnected(c *Conn, why error) {
 }
 
 func (sh *Shared) refused(c *Conn, why error) {
+	sh.common.counts.refused.add(Cause(why))
 	if !sh.logs(slog.LevelWarn) {
 		return
 	}
@@ -104,6 +108,7 @@ func (sh *Shared) refused(c *Conn, why error) {
 }
 
 func (sh *Shared) publishRefused(c *Conn, m *message.Message, why string) {
+	sh.common.counts.publishRefused.Add(1)
 	if !sh.logs(slog.LevelWarn) {
 		return
 	}
@@ -113,6 +118,7 @@ func (sh *Shared) publishRefused(c *Conn, m *message.Message, why string) {
 }
 
 func (sh *Shared) subscribeRefused(c *Conn, filter, why string) {
+	sh.common.counts.subscribe.Add(1)
 	if !sh.logs(slog.LevelWarn) {
 		return
 	}
@@ -168,6 +174,8 @@ func Cause(why error) string {
 		return CauseClosed
 	case errors.Is(why, ErrTakenOver):
 		return "session taken over"
+	case errors.Is(why, ErrExpired):
+		return causeOf(mqtt.NotAuthorized)
 	case errors.Is(why, ErrKeepAlive), errors.Is(why, ErrUnread), errors.Is(why, ErrConnectLate), errors.Is(why, ErrPacketSlow):
 		return "exceeded timeout"
 	case errors.Is(why, ErrNotMQTT):
@@ -184,6 +192,10 @@ func Cause(why error) string {
 	var r *refusal
 	if errors.As(why, &r) {
 		return causeOf(r.code)
+	}
+	var p interface{ ProtocolError() bool } // of what lies below MQTT: TLS, WebSocket, PROXY
+	if errors.As(why, &p) && p.ProtocolError() {
+		return causeOf(mqtt.ProtocolError)
 	}
 	var e *mqtt.Error
 	if errors.As(why, &e) {

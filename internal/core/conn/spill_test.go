@@ -137,6 +137,8 @@ func (s *spillWorld) publish(from, n int, qos func(i int) int) {
 	s.settle()
 }
 
+// Long: one random history and what must hold after it.
+//
 // A session that is away, comes back for a while, does not acknowledge, and is there when the broker restarts, gets each
 // QoS 1 message at least once, each QoS 2 message exactly once, and in order, whatever of its queue lies in the store.
 func TestSpilledQueueIsWholeAndInOrder(t *testing.T) {
@@ -258,5 +260,32 @@ func TestSharedMessagesSurvive(t *testing.T) {
 	s.drain(b)
 	if len(b.got) != 31 {
 		t.Errorf("%d messages of 31 came to the other member: %v", len(b.got), b.order[1])
+	}
+}
+
+// A subscription that had not been answered with all retained messages when the broker went down is answered when the
+// client comes back, which does not subscribe again; and then never more.
+func TestUnfinishedReplaySurvives(t *testing.T) {
+	s := newSpillWorld(t, 1)
+	pub := &taker{c: s.connect("pub", "v3 clean")}
+	for i := range 60 {
+		pub.c.send(fmt.Sprintf(`PUBLISH r/%d "%d" qos=1 id=%d retain`, i, i, i+1))
+	}
+	s.drain(pub)
+	sub := newTaker()
+	sub.c = s.connect("sub", "expiry=1000")
+	sub.c.send("SUBSCRIBE 1 r/# qos=1")
+	s.settle() // 20 have been sent, and none was acknowledged
+	s.restart()
+	sub.c = s.connect("sub", "expiry=1000")
+	s.drain(sub)
+	if len(sub.got) != 60 {
+		t.Errorf("%d retained messages of 60 came", len(sub.got))
+	}
+	s.restart()
+	sub.c, sub.got = s.connect("sub", "expiry=1000"), map[string]int{}
+	s.drain(sub)
+	if len(sub.got) != 0 {
+		t.Errorf("%d retained messages came again", len(sub.got))
 	}
 }

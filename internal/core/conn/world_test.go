@@ -55,15 +55,15 @@ func newWorld(t testing.TB, s *settings) *world {
 	for range s.loops {
 		w.loops = append(w.loops, &loop{wake: make(chan struct{}, 1)})
 	}
-	store, err := s.store, error(nil)
+	store := s.store
 	if store == nil {
 		store = w.store
 	}
-	w.router, err = router.New(router.Options{
+	w.router = router.New(router.Options{
 		Limits: &s.limits, Store: store, Authorizer: s.authorizer, Loops: s.loops, Post: w.post,
 		MatchCache: s.matchCache, MaxClients: s.maxClients,
-	}, w.now)
-	if err != nil {
+	})
+	if err := w.router.Worker(0, w.now).Load(); err != nil {
 		t.Fatal(err)
 	}
 	w.shared = conn.NewShared(&conn.Shared{

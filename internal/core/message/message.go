@@ -15,6 +15,9 @@ import (
 type Identity struct {
 	ClientID string
 	Username string
+	// Grant is what an authenticator knows of the client beyond its names, for the authorizer; nil: nothing. It is of one
+	// connection and not stored: who comes from the store has none. See router.sameGrant for when two are the same.
+	Grant any
 }
 
 // Message is one application message. All fields are read-only once it has been handed to the router.
@@ -89,13 +92,16 @@ func (m *Message) Size() int { return len(m.Topic) + len(m.Payload) + len(m.Prop
 // Expired reports whether the message's lifetime has passed at now (unix milliseconds).
 func (m *Message) Expired(now int64) bool { return m.Expires != 0 && now >= m.Expires }
 
+// loopSkew is how far apart the clocks of two loops may be, in milliseconds: each reads its own once in a turn.
+const loopSkew = 100
+
 // Remaining is the lifetime left at now in whole seconds, rounded up, for the property of an outgoing PUBLISH
-// [MQTT-3.3.2-6].
+// [MQTT-3.3.2-6]. A receiver's loop whose clock is behind the publisher's does not make it longer than it was.
 func (m *Message) Remaining(now int64) uint32 {
 	if m.Expires <= now {
 		return 0
 	}
-	return uint32((m.Expires - now + 999) / 1000)
+	return uint32(max(1, (m.Expires-now-loopSkew+999)/1000))
 }
 
 // forwarded are the properties of a PUBLISH or will that reach the receivers unaltered (MQTT 5 §3.3.2.3).

@@ -1,6 +1,10 @@
 package router
 
-import "github.com/nightjar-mqtt/nightjar/internal/core/message"
+import (
+	"reflect"
+
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+)
 
 // authority is the authorizer that counts, and what makes its generations differ from those of its predecessors: what was
 // looked up for one does not hold for the next.
@@ -28,6 +32,19 @@ func (r *Router) SetMaxClients(n int) { r.most.Store(int64(n)) }
 // mayReceive asks whether a client may read a topic.
 func (w *Worker) mayReceive(who *message.Identity, topic string) bool {
 	return w.auth.Authorizer == nil || w.auth.MayReceive(who, topic).Allowed
+}
+
+// sameGrant reports whether what was decided by one grant of a client holds by its next. The next is asked if it can say;
+// otherwise they are compared.
+func sameGrant(was, next any) bool {
+	if e, ok := next.(interface{ Equal(any) bool }); ok {
+		return e.Equal(was)
+	}
+	if was == nil || next == nil {
+		return was == nil && next == nil
+	}
+	t := reflect.TypeOf(was)
+	return t == reflect.TypeOf(next) && t.Comparable() && was == next
 }
 
 // Restricted reports whether there is an authorizer. It spares the question where there is none.

@@ -1,21 +1,34 @@
 package router
 
 import (
-	"slices"
 	"sync/atomic"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 )
 
-// commit is one batch on its way to stable storage, and what goes on when it is there.
+// What the publishes of one turn store is handed over in one batch, at the turn's end and before anything of it is written
+// to a socket: so a hundred messages that came in one read cost one commit, one callback and one event for the loop.
+
+// Waiter goes on when a batch has been stored, or has failed.
+type Waiter interface {
+	Committed(w *Worker, err error)
+}
+
+// Then is a Waiter that is a function.
+type Then func(w *Worker, err error)
+
+// Committed calls it.
+func (fn Then) Committed(w *Worker, err error) { fn(w, err) }
+
+// commit is one batch on its way to stable storage, and what goes on when it is there, on the loop that began it.
 type commit struct {
 	r     *Router
+	loop  int
 	state atomic.Int32
 	err   error
 	gates []session.Gate
-	kept  session.RetainedChange
-	owner session.Conn
-	done  func(w *Worker, err error)
+	kept  []session.RetainedChange
+	done  []Waiter
 }
 
 const (
@@ -24,24 +37,58 @@ const (
 	commitAwaited           // it returned first
 )
 
-// Commit hands over what the last publish has to store. done is called on owner's loop when it is stored or has failed:
-// before Commit returns, if the store is that fast or there is nothing to store. owner nil: on any loop.
-func (w *Worker) Commit(owner session.Conn, done func(w *Worker, err error)) {
+// maxTurnCommit bounds what one batch has waiting for it: more is handed over at once.
+const maxTurnCommit = 4096
+
+// Commit has what the last publish stores handed over at the end of the turn. done, if not nil, goes on when it is stored or
+// has failed: at once, if there is nothing to store.
+func (w *Worker) Commit(done Waiter) {
 	p := &w.pub
-	b := p.Batch
-	p.Batch = nil
-	if b == nil {
+	if p.Batch == nil {
 		if done != nil {
-			done(w, nil)
+			done.Committed(w, nil)
 		}
 		return
 	}
-	w.handOver(b, &commit{r: w.r, gates: slices.Clone(p.Gated), kept: p.Retained, owner: owner, done: done})
+	p.Batch = nil
+	c := w.turnCommit()
+	c.gates = append(c.gates, p.Gated...)
+	if p.Retained.Seq != 0 {
+		c.kept = append(c.kept, p.Retained)
+	}
+	if done != nil {
+		c.done = append(c.done, done)
+	}
+	if len(c.gates)+len(c.done) >= maxTurnCommit {
+		w.CommitTurn()
+	}
 }
 
-// CommitBatch is Commit for a batch that the caller has made.
-func (w *Worker) CommitBatch(b session.Batch, gates []session.Gate, owner session.Conn, done func(w *Worker, err error)) {
-	w.handOver(b, &commit{r: w.r, gates: gates, owner: owner, done: done})
+// CommitBatch hands a batch over at once, or at the end of the turn if it is the turn's (session.Turn.Shared).
+func (w *Worker) CommitBatch(b session.Batch, done Waiter, gates ...session.Gate) {
+	if w.IsShared(b) {
+		c := w.turnCommit()
+		c.gates = append(c.gates, gates...)
+		c.done = append(c.done, done)
+		return
+	}
+	w.handOver(b, &commit{r: w.r, loop: w.Loop, gates: gates, done: []Waiter{done}})
+}
+
+func (w *Worker) turnCommit() *commit {
+	if w.commit == nil {
+		w.commit = &commit{r: w.r, loop: w.Loop}
+	}
+	return w.commit
+}
+
+// CommitTurn hands over what the turn has to store so far.
+func (w *Worker) CommitTurn() {
+	if b := w.TakeShared(); b != nil {
+		c := w.turnCommit()
+		w.commit = nil
+		w.handOver(b, c)
+	}
 }
 
 func (w *Worker) handOver(b session.Batch, c *commit) {
@@ -55,25 +102,22 @@ func (w *Worker) handOver(b session.Batch, c *commit) {
 func (c *commit) stored(err error) {
 	c.err = err
 	if c.state.CompareAndSwap(commitHandedOver, commitStored) {
-		return // CommitBatch goes on itself
+		return // handOver goes on itself
 	}
-	goOn := func(loop int, now int64) { c.finish(c.r.Worker(loop, now)) }
-	if c.owner != nil {
-		c.owner.Post(goOn)
-	} else {
-		c.r.o.Post(0, goOn)
-	}
+	c.r.o.Post(c.loop, func(loop int, now int64) { c.finish(c.r.Worker(loop, now)) })
 }
 
 func (c *commit) finish(w *Worker) {
-	if c.kept.Seq != 0 {
-		w.r.retained.Settle(c.kept.Topic, c.kept.Seq, c.kept.Old, c.err)
+	for _, k := range c.kept {
+		w.r.retained.Settle(k.Topic, k.Seq, k.Old, c.err)
 	}
-	for _, g := range c.gates {
+	for i, g := range c.gates {
 		g.S.Stored(&w.Turn, g.Seq, c.err)
-		w.Pump(g.S)
+		if i+1 == len(c.gates) || c.gates[i+1].S != g.S {
+			w.Pump(g.S)
+		}
 	}
-	if c.done != nil {
-		c.done(w, c.err)
+	for _, d := range c.done {
+		d.Committed(w, c.err)
 	}
 }

@@ -295,7 +295,7 @@ func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) (gi
 // drain gives what waits to members that have room.
 func (g *Group) drain(w *Worker) {
 	for g.drainOne(w) {
-		w.Commit(nil, nil)
+		w.Commit(nil)
 	}
 }
 
@@ -354,6 +354,6 @@ func (w *Worker) redistribute(left []session.Shared) {
 			w.CountDrop(session.DropSessionEnded, 1)
 			w.dequeueWith(&w.pub, sh)
 		}
-		w.Commit(nil, nil)
+		w.Commit(nil)
 	}
 }

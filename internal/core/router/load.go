@@ -16,12 +16,21 @@ import (
 // loader puts what the store has into the router when the broker starts. All clients are absent then.
 type loader struct {
 	r        *Router
-	now      int64
+	now      int64 // unix milliseconds
 	sessions map[session.Key]*session.Session
 	records  map[session.Key]*session.Record // of sessions that end some time
 	groups   map[session.Key]*loadedGroup
 	wills    map[session.Key]*session.Will
 	ended    []session.Key
+	replays  []unfinished
+}
+
+// unfinished is a subscription that had not been answered with all retained messages.
+type unfinished struct {
+	s      *session.Session
+	filter string
+	opts   mqtt.SubOptions
+	subID  uint32
 }
 
 type loadedGroup struct {
@@ -30,10 +39,11 @@ type loadedGroup struct {
 	count        int
 }
 
-// load asks the store what is there. now is unix milliseconds.
-func (r *Router) load(now int64) error {
+// Load asks the store what is there. It waits for the disk, as nothing else on a loop does: nobody is served yet.
+func (w *Worker) Load() error {
+	r := w.r
 	l := &loader{
-		r: r, now: now, sessions: make(map[session.Key]*session.Session), records: make(map[session.Key]*session.Record),
+		r: r, now: w.Now, sessions: make(map[session.Key]*session.Session), records: make(map[session.Key]*session.Record),
 		groups: make(map[session.Key]*loadedGroup), wills: make(map[session.Key]*session.Will),
 	}
 	run, err := r.o.Store.Load(l)
@@ -41,10 +51,16 @@ func (r *Router) load(now int64) error {
 		return fmt.Errorf("the store cannot be read: %w", err)
 	}
 	r.keys.Store(run << session.RunShift)
-	w := r.Worker(0, now)
 	for k, s := range l.sessions {
 		s.Loaded(run)
 		l.await(k, s)
+	}
+	for _, u := range l.replays {
+		if rp := w.PrepareReplay(u.s, u.filter, u.opts, u.subID); rp != nil {
+			rp.Held, rp.Stored = false, true
+		} else {
+			w.Later().PutSubscription(u.s.Key, u.filter, u.opts, u.subID)
+		}
 	}
 	for _, k := range l.ended {
 		w.Later().DeleteSession(k)
@@ -57,6 +73,7 @@ func (r *Router) load(now int64) error {
 	if err := l.shareOut(w); err != nil {
 		return err
 	}
+	w.CommitTurn()
 	w.CommitLater()
 	return nil
 }
@@ -102,6 +119,10 @@ func (l *loader) Subscription(k session.Key, filter string, opts mqtt.SubOptions
 	if group, rest, shared := topic.ParseShare(filter); shared {
 		l.r.groups.join(l.r.shared, group, rest, s, opts, subID)
 		return
+	}
+	if opts&session.ReplayUnfinished != 0 {
+		opts &^= session.ReplayUnfinished
+		l.replays = append(l.replays, unfinished{s, filter, opts, subID})
 	}
 	l.r.subs.Subscribe(filter, s.Sub, opts, subID)
 }

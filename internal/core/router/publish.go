@@ -89,7 +89,7 @@ func (w *Worker) retain(p *session.Publication) {
 // PublishOwn sends a message of the broker itself, or a will: nobody waits for its acknowledgement.
 func (w *Worker) PublishOwn(m *message.Message) {
 	w.Publish(m)
-	w.Commit(nil, nil)
+	w.Commit(nil)
 }
 
 // Congested is a receiver of the last publish whose queue is long; nil: none.

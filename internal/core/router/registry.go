@@ -85,7 +85,7 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 	s = c.s
 	sh.m[id.ClientID] = c
 	sh.mu.Unlock()
-	if s.ID().Username != id.Username {
+	if was := s.ID(); was.Username != id.Username || !sameGrant(was.Grant, id.Grant) {
 		s.Rename(id)
 		r.renamed.Add(1) // what was looked up for the other user does not hold any more
 	}
@@ -108,6 +108,7 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 // Leave takes a connection's session away from it: it stays for the absent client, or ends. will is due after its delay,
 // or when the session ends, whichever is first; nil: none. cancelled wills are not passed.
 func (w *Worker) Leave(s *session.Session, will *Will) {
+	w.CommitTurn() // what the next connection stores comes after it
 	w.redistribute(s.Detach(&w.Turn))
 	w.r.sessions.connected.Add(-1)
 	expiry := s.Expiry()

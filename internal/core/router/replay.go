@@ -12,16 +12,43 @@ import (
 const replaySlice = 256
 
 // PrepareReplay prepares the retained messages for a new subscription; nil: there are none. They are a cursor over the
-// store, not queue entries, and leave out what is retained from now on: that comes live. They are held until SUBACK leaves.
+// retained store, not queue entries, and leave out what is retained from now on: that comes live. They are held until
+// SUBACK leaves.
 func (w *Worker) PrepareReplay(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) *session.Replay {
 	if w.r.retained.Len() == 0 {
 		return nil
 	}
 	r := &session.Replay{
 		Source: w.r.retained.Cursor(filter), Filter: filter, Grant: grantOf(opts, subID), NoLocal: opts.NoLocal(), Held: true,
+		Options: opts, SubID: subID,
 	}
 	s.SetReplays(append(s.Replays(), r))
 	return r
+}
+
+// StoreReplay notes with a subscription that its answer has begun: a restart begins it anew.
+func (w *Worker) StoreReplay(s *session.Session, r *session.Replay, batch session.Batch) {
+	batch.PutSubscription(s.Key, r.Filter, r.Options|session.ReplayUnfinished, r.SubID)
+	r.Stored = true
+}
+
+// finishReplay takes that back. An older answer to the same filter leaves it to the newer one.
+func (w *Worker) finishReplay(s *session.Session, r *session.Replay) {
+	if !r.Stored || slices.ContainsFunc(s.Replays(), func(o *session.Replay) bool { return o != r && o.Filter == r.Filter }) {
+		return
+	}
+	b := w.NewBatch()
+	b.PutSubscription(s.Key, r.Filter, r.Options, r.SubID)
+	b.Commit(nil)
+}
+
+// changeReplays has the answers that are under way to a filter end with the subscription as it is now.
+func (w *Worker) changeReplays(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) {
+	for _, r := range s.Replays() {
+		if r.Filter == filter {
+			r.Options, r.SubID = opts, subID
+		}
+	}
 }
 
 // endReplays ends what is left of the answers to a subscription that is no more [MQTT-3.10.4-2].
@@ -53,12 +80,13 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 			if w.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
 				w.pub.Start(m, w.Now)
 				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
-				w.Commit(nil, nil)
+				w.Commit(nil)
 			}
 		}
 		clear(msgs)
 		w.replay = msgs
 		if done {
+			w.finishReplay(s, r)
 			s.SetReplays(slices.Delete(s.Replays(), 0, 1))
 		}
 	}

@@ -65,15 +65,15 @@ type Router struct {
 	slow     slowReceivers
 	unread   unreadQueues
 	keys     atomic.Uint64 // the last given to a session or a group; see session.Key
-	renamed  atomic.Uint64 // sessions that another user has gone on with
+	renamed  atomic.Uint64 // sessions that have gone on with another user or grant
 	auth     atomic.Pointer[authority]
 	most     atomic.Int64 // MaxClients
 	workers  []*Worker
 	stats    session.Stats
 }
 
-// New makes a router with what the store has. now is unix milliseconds.
-func New(o Options, now int64) (*Router, error) {
+// New makes a router. Worker.Load comes before anything else.
+func New(o Options) *Router {
 	if o.MatchCache <= 0 {
 		o.MatchCache = 16384
 	}
@@ -92,7 +92,7 @@ func New(o Options, now int64) (*Router, error) {
 		w.auth = r.auth.Load()
 		r.workers = append(r.workers, w)
 	}
-	return r, r.load(now)
+	return r
 }
 
 // newKey names a new session or group.
@@ -105,6 +105,7 @@ type Worker struct {
 	r       *Router
 	auth    *authority // as the turn began
 	pub     session.Publication
+	commit  *commit // what waits for the turn's batch; nil: nothing
 	cache   map[string]*route
 	cached  int // what the cache costs, in bytes
 	matches []subtree.Sub
@@ -121,6 +122,7 @@ func (r *Router) Worker(loop int, now int64) *Worker {
 // EndTurn flushes what the loop's turn has filled and folds its counters.
 func (r *Router) EndTurn(loop int) {
 	w := r.workers[loop]
+	w.CommitTurn() // before its messages leave: their receivers may be quick
 	w.Flush()
 	w.CommitLater()
 	w.Fold(&r.stats)

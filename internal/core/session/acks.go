@@ -57,7 +57,7 @@ func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResul
 	}
 	// The message is kept until then: should the storing fail, PUBLISH is what the next connection sends again.
 	e.state = stateReleasing
-	batch = t.NewBatch()
+	batch = t.Shared()
 	batch.Release(s.Key, e.seq)
 	return AckTaken, false, batch, Gate{s, e.seq}
 }

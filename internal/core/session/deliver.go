@@ -53,7 +53,7 @@ func (s *Session) deliverFast(t *Turn, p *Publication, g *Grant, subEpoch uint32
 		t.Touch(l.conn)
 	}
 	t.Work++
-	t.sent(len(head), len(p.M.Payload))
+	t.sent(0, len(head), len(p.M.Payload))
 	return true
 }
 
@@ -297,7 +297,7 @@ func (s *Session) put(t *Turn, head []byte, pidAt int, id uint16, m *message.Mes
 		t.Touch(s.conn)
 	}
 	if ok {
-		t.sent(len(head), len(m.Payload))
+		t.sent(head[0]>>1&3, len(head), len(m.Payload))
 	}
 }
 

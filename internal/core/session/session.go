@@ -13,6 +13,7 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
 	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
 // largestPacket is what a fixed header can say (MQTT 5 §2.1.4), in bytes, itself included.
@@ -31,6 +32,10 @@ type Replay struct {
 	Grant   Grant
 	NoLocal bool // leaves out what the client published itself [MQTT-3.8.3-3]
 	Held    bool // SUBACK has not left
+	Stored  bool // the store knows that it is unfinished
+	// Options and SubID are those of the subscription now.
+	Options mqtt.SubOptions
+	SubID   uint32
 }
 
 // Replays are the session's unfinished replays. Owner of the connection only.

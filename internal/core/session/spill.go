@@ -227,10 +227,9 @@ func Load(id *message.Identity, r *Record, l *Limits) *Session {
 	s.expiry, s.stored = r.Expiry, true
 	s.out = &outgoing{spill: &spill{sentBelow: r.Sent}}
 	if r.Left == 0 || r.Sent == 0 {
-		// How far it had been sent is not known: no further than the window.
-		if s.out.spill.sent = l.Current().MaxInflight; s.out.spill.sent == 0 {
-			s.out.spill.sent = maxSpan
-		}
+		// How far it had been sent is not known. What was acknowledged shortly before may still be there, so the window does
+		// not tell; DUP on a message that was never sent does no harm.
+		s.out.spill.sent = maxSpan
 	}
 	return s
 }

@@ -36,6 +36,10 @@ type Queued struct {
 	Group  Key // the shared group it came through; 0: none
 }
 
+// ReplayUnfinished is set in the options of a stored subscription that has not been answered with all retained messages. The
+// standard reserves the bit (MQTT 5 §3.8.3.1), so that no client can have set it.
+const ReplayUnfinished mqtt.SubOptions = 1 << 7
+
 // Item is a Queued with its sequence number.
 type Item struct {
 	Seq uint64

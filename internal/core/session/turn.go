@@ -32,6 +32,7 @@ type Turn struct {
 	head   []byte // scratch for frames that are a receiver's own
 	queued Queued // scratch for what goes into a batch
 	later  Batch  // changes that nobody waits for
+	shared Batch  // what the turn's publishes store
 	n      [numCounters]int64
 	// MayReceive asks whether a client may read a topic; nil: everybody may read everything.
 	MayReceive func(who *message.Identity, topic string) bool
@@ -64,10 +65,10 @@ func (t *Turn) Relieve() {
 func (t *Turn) Spent(work int) bool { return t.Work > work || t.filled >= flushBytes }
 
 // sent counts a PUBLISH that was put into an outbox.
-func (t *Turn) sent(head, payload int) {
+func (t *Turn) sent(qos byte, head, payload int) {
 	t.filled += head + payload
 	t.n[MessagesSent]++
-	t.n[PublishSent]++
+	t.n[PublishSent+Counter(qos)]++
 	t.n[PublishBytesSent] += int64(payload)
 	t.n[BytesSent] += int64(head + payload)
 }
@@ -82,6 +83,24 @@ func (t *Turn) Flush() {
 		c.Flush()
 	}
 	t.dirty, t.filled = t.dirty[:0], 0
+}
+
+// Shared is the batch in which all publishes of the turn store what they have to.
+func (t *Turn) Shared() Batch {
+	if t.shared == nil {
+		t.shared = t.NewBatch()
+	}
+	return t.shared
+}
+
+// IsShared reports whether b is that batch.
+func (t *Turn) IsShared(b Batch) bool { return t.shared != nil && t.shared == b }
+
+// TakeShared returns it, nil if nothing was stored, and the next publish begins another.
+func (t *Turn) TakeShared() Batch {
+	b := t.shared
+	t.shared = nil
+	return b
 }
 
 // Later is a batch of changes that nobody waits for; the turn's end hands it over.
@@ -109,8 +128,12 @@ const (
 	MessagesSent
 	BytesReceived
 	BytesSent
-	PublishReceived
-	PublishSent
+	PublishReceived // QoS 0; those for QoS 1 and 2 follow
+	_
+	_
+	PublishSent // QoS 0; those for QoS 1 and 2 follow
+	_
+	_
 	PublishBytesReceived
 	PublishBytesSent
 	dropBase
@@ -173,6 +196,14 @@ type Stats struct{ n [numCounters]atomic.Int64 }
 // Get reads a counter.
 func (s *Stats) Get(c Counter) int64 { return s.n[c].Load() }
 
+// ByQoS reads PublishReceived or PublishSent.
+func (s *Stats) ByQoS(c Counter) (n [3]int64) {
+	for qos := range n {
+		n[qos] = s.Get(c + Counter(qos))
+	}
+	return n
+}
+
 // Dropped reads how many messages were dropped for a reason.
 func (s *Stats) Dropped(d Drop) int64 { return s.n[dropBase+Counter(d)].Load() }
 
@@ -190,7 +221,7 @@ func (t *Turn) Fold(s *Stats) {
 type Publication struct {
 	M     *message.Message
 	Forms message.Forms
-	// Batch collects what must be stored before the message may be acknowledged; nil: nothing yet.
+	// Batch collects what must be stored before the message may be acknowledged: the turn's; nil: nothing yet.
 	Batch Batch
 	// Gated are the outgoing QoS 2 copies that wait for the batch's commit (DESIGN rule 3).
 	Gated []Gate
@@ -231,7 +262,7 @@ func (p *Publication) Own() *message.Message {
 // Store is the batch of the publication, begun when first needed.
 func (p *Publication) Store(t *Turn) Batch {
 	if p.Batch == nil {
-		p.Batch = t.NewBatch()
+		p.Batch = t.Shared()
 	}
 	return p.Batch
 }

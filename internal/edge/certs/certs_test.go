@@ -183,6 +183,8 @@ func TestApplicationProtocol(t *testing.T) {
 	}
 }
 
+// Long: a table of cases and the certificates that they need.
+//
 // TestClientCertificates: whom require_certificate lets in.
 func TestClientCertificates(t *testing.T) {
 	f, other := newFolder(t), newFolder(t)

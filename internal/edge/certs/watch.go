@@ -1,6 +1,8 @@
 package certs
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"time"
 )
@@ -87,7 +89,10 @@ func (s *Source) watch(stop <-chan struct{}) {
 		default:
 			changed = nil
 			if err := s.Reload(); err != nil {
-				s.log.Error("the TLS files have changed and cannot be used; the former ones stay in use", "certfile", s.files.CertFile, "error", err)
+				if errors.Is(err, os.ErrPermission) {
+					err = fmt.Errorf("%w (the user that the broker runs as must be able to read it)", err)
+				}
+				s.log.Error("the TLS files have changed, or can no longer be read, and cannot be used; what was read before stays in use", "certfile", s.files.CertFile, "error", err)
 				continue
 			}
 			s.log.Info("the TLS files have changed and hold for new connections", "certfile", s.files.CertFile)

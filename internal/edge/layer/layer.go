@@ -36,6 +36,14 @@ type codec interface {
 	closed()
 }
 
+// violation is an error of a peer that does not keep to a layer's protocol, as opposed to one of the network's.
+type violation struct{ error }
+
+func (v violation) Unwrap() error { return v.error }
+
+// ProtocolError tells the log what kind of error it is.
+func (violation) ProtocolError() bool { return true }
+
 var errDone = errors.New("layer: the peer closed")
 
 // highWater is how many encoded bytes may wait below before clear bytes wait here, where the broker sees them and sheds.
@@ -127,7 +135,7 @@ func (l *conn) Data(loop int, now int64, raw []byte) (n, need int, again bool) {
 			l.eof = true
 			l.settle(loop, now)
 		} else {
-			l.CloseAfterFlush(err, time.Second)
+			l.CloseAfterFlush(violation{err}, time.Second)
 		}
 		return len(raw), 0, false
 	}

@@ -62,33 +62,38 @@ type proxied struct {
 	remote, local net.Addr // nil: those of the socket
 	commonName    string
 	passed, over  bool
+	itself        bool // the proxy speaks for itself, and must not say anything
 }
 
 func (p *proxied) Opened(loop int, now int64) {
 	p.above.Opened(loop, now)
 	if !p.o.trusts(p.Conn.RemoteAddr()) {
 		p.over = true
-		p.Close(errUntrusted)
+		p.Close(violation{errUntrusted})
 	}
 }
 
 func (p *proxied) Data(loop int, now int64, raw []byte) (n, need int, again bool) {
 	switch {
-	case p.passed:
+	case p.passed && !p.itself:
 		return p.above.Data(loop, now, raw)
-	case p.over:
+	case p.over || len(raw) == 0:
+		return len(raw), 0, false
+	case p.passed:
+		p.over = true
+		p.Close(violation{errNotTLS})
 		return len(raw), 0, false
 	}
 	n, err := p.header(raw)
 	if err != nil {
 		p.over = true
-		p.Close(err)
+		p.Close(violation{err})
 		return len(raw), 0, false
 	}
 	if p.passed = n > 0; !p.passed || n == len(raw) {
 		return n, 0, false
 	}
-	used, need, again := p.above.Data(loop, now, raw[n:])
+	used, need, again := p.Data(loop, now, raw[n:])
 	return n + used, need, again
 }
 
@@ -172,9 +177,14 @@ func lengthV2(raw []byte) (int, error) {
 	return n, nil
 }
 
-// take keeps what the header tells. A proxy that speaks for itself (LOCAL, UNKNOWN) has the socket's addresses.
+// take keeps what the header tells. A proxy that speaks for itself (LOCAL, UNKNOWN) has the socket's addresses. Mostly it only
+// looks whether somebody is there: that is no offence where clients must have come by TLS.
 func (p *proxied) take(h *proxyproto.Header) error {
-	if !h.Command.IsLocal() && !h.TransportProtocol.IsUnspec() {
+	if h.Command.IsLocal() {
+		p.itself = p.o.RequireTLS || p.o.RequireCertificate
+		return nil
+	}
+	if !h.TransportProtocol.IsUnspec() {
 		if h.TransportProtocol.IsDatagram() {
 			return fmt.Errorf("layer: PROXY: %s forwards datagrams; MQTT needs a stream", p.Conn.RemoteAddr())
 		}

@@ -49,8 +49,10 @@ func (c *tlsCodec) handshake() {
 	err := c.tls.HandshakeContext(context.Background()) // ended by memory.close when the connection goes
 	<-c.sem
 	if err != nil {
-		c.l.below.Flush() // the alert
-		c.l.below.CloseAfterFlush(err, time.Second)
+		if !errors.Is(err, io.EOF) { // that is how memory says that the connection is gone
+			err = violation{err}
+		}
+		c.l.below.CloseAfterFlush(err, time.Second) // the alert waits for it, so that no answer to that comes first
 		return
 	}
 	c.l.below.Post(func(loop int, now int64) {
@@ -156,6 +158,11 @@ func (m *memory) close() {
 func (m *memory) Read(p []byte) (int, error) {
 	m.mu.Lock()
 	if !m.up.Load() && len(m.early) == 0 && !m.gone {
+		m.mu.Unlock()
+		m.l.below.Flush()
+		m.mu.Lock()
+	}
+	if !m.up.Load() && len(m.early) == 0 && !m.gone {
 		<-m.sem
 		for !m.up.Load() && len(m.early) == 0 && !m.gone {
 			m.cond.Wait()
@@ -186,13 +193,11 @@ func (m *memory) Read(p []byte) (int, error) {
 	return 0, errNoData
 }
 
-// Write appends to the outbox below. During the handshake nobody else flushes; later the layer does, once for many records.
+// Write appends to the outbox below. During the handshake Read flushes before it waits, later the layer does: once for many
+// records.
 func (m *memory) Write(p []byte) (int, error) {
 	if ok, _ := m.l.below.Out().Append(p); !ok {
 		return 0, net.ErrClosed
-	}
-	if !m.up.Load() {
-		m.l.below.Flush()
 	}
 	return len(p), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,15 +68,19 @@ type sink interface {
 	close() error
 }
 
-// open opens all destinations, or none.
-func open(o *Options, publish func(topic string, payload []byte)) (sinks []sink, err error) {
+// open opens all destinations, or none. Files that are among those that are open already are taken over.
+func open(o *Options, publish func(topic string, payload []byte), there []sink) (sinks []sink, err error) {
 	defer func() {
 		if err != nil {
-			closeAll(sinks)
+			closeAll(sinks, there)
 			sinks = nil
 		}
 	}()
 	for _, d := range o.Destinations {
+		if f := d.among(there); f != nil {
+			sinks = append(sinks, f)
+			continue
+		}
 		s, err := d.open(o, publish)
 		if err != nil {
 			return sinks, err
@@ -106,9 +111,22 @@ func (d *Destination) open(o *Options, publish func(topic string, payload []byte
 	return nil, fmt.Errorf("logging: destination %d does not exist", d.Kind)
 }
 
-func closeAll(sinks []sink) {
+// among gives the open file of a destination; nil: there is none.
+func (d *Destination) among(sinks []sink) sink {
 	for _, s := range sinks {
-		_ = s.close()
+		if f, ok := s.(*fileSink); ok && d.Kind == File && f.path == d.Path {
+			return s
+		}
+	}
+	return nil
+}
+
+// closeAll closes destinations but those that stay.
+func closeAll(sinks, stay []sink) {
+	for _, s := range sinks {
+		if !slices.Contains(stay, s) {
+			_ = s.close()
+		}
 	}
 }
 

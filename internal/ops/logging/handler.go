@@ -59,7 +59,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		return nil
 	}
 	if t := typeOf(r.Level); t&TypesDefault != 0 && r.Level < broker.LevelFatal {
-		if !h.c.limiter.allow(event, r.Message, r.Level, r.Time) {
+		if !h.c.limiter.allow(event, l.get("cause"), r.Message, r.Level, r.Time) {
 			return nil
 		}
 	}
@@ -74,7 +74,7 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 const fatalTime = 2 * time.Second
 
 // limited writes how many lines of a kind were left out.
-func (c *Control) limited(event, msg string, level slog.Level, n int64) {
+func (c *Control) limited(event, cause, msg string, level slog.Level, n int64) {
 	st := c.state.Load()
 	if st == nil || st.types&typeOf(level) == 0 {
 		return
@@ -82,9 +82,12 @@ func (c *Control) limited(event, msg string, level slog.Level, n int64) {
 	if event != "" {
 		msg = strings.ReplaceAll(event, "_", " ") // a message may speak of one client
 	}
+	if cause != "" {
+		msg += " (" + cause + ")"
+	}
 	l := line{time: time.Now(), level: level, msg: msg + ": … and " + grouped(n) + " more in " + strconv.Itoa(int(limitWindow/time.Second)) + " s"}
 	if st.format == JSON {
-		l.attrs = append(l.attrs, slog.String(eventKey, event), slog.Int64("suppressed", n))
+		l.attrs = append(l.attrs, slog.String(eventKey, event), slog.String("cause", cause), slog.Int64("suppressed", n))
 	}
 	c.write(st, &l)
 }

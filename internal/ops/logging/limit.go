@@ -17,7 +17,7 @@ const maxKinds = 256
 
 // limiter lets so many lines of each kind pass in ten seconds, and tells how many it did not.
 type limiter struct {
-	tell func(event, msg string, level slog.Level, n int64)
+	tell func(event, cause, msg string, level slog.Level, n int64)
 
 	mu          sync.Mutex
 	limit       int
@@ -27,15 +27,15 @@ type limiter struct {
 }
 
 type kind struct {
-	event, msg string
-	level      slog.Level
-	since      time.Time
-	passed     int
-	suppressed int64
-	timer      *time.Timer
+	event, cause, msg string
+	level             slog.Level
+	since             time.Time
+	passed            int
+	suppressed        int64
+	timer             *time.Timer
 }
 
-func newLimiter(tell func(event, msg string, level slog.Level, n int64)) *limiter {
+func newLimiter(tell func(event, cause, msg string, level slog.Level, n int64)) *limiter {
 	return &limiter{tell: tell, kinds: make(map[string]*kind)}
 }
 
@@ -45,13 +45,13 @@ func (l *limiter) set(limit, connections int) {
 	l.limit, l.connections = limit, connections
 }
 
-// allow tells whether a line passes.
-func (l *limiter) allow(event, msg string, level slog.Level, now time.Time) bool {
+// allow tells whether a line passes. Lines of one event with another cause are another kind.
+func (l *limiter) allow(event, cause, msg string, level slog.Level, now time.Time) bool {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	name := event
-	if name == "" {
+	name := event + "\x00" + cause
+	if event == "" {
 		name = msg
 	}
 	l.mu.Lock()
@@ -66,7 +66,7 @@ func (l *limiter) allow(event, msg string, level slog.Level, now time.Time) bool
 	k := l.kinds[name]
 	if k == nil {
 		if len(l.kinds) >= maxKinds {
-			name, event, msg = "", "", "other lines"
+			name, event, cause, msg = "", "", "", "other lines"
 			k = l.kinds[name]
 		}
 		if k == nil {
@@ -82,7 +82,7 @@ func (l *limiter) allow(event, msg string, level slog.Level, now time.Time) bool
 		return true
 	}
 	if k.suppressed++; k.suppressed == 1 {
-		k.event, k.msg, k.level = event, msg, level
+		k.event, k.cause, k.msg, k.level = event, cause, msg, level
 		k.timer = time.AfterFunc(limitWindow-now.Sub(k.since), func() { l.report(k) })
 	}
 	return false
@@ -92,11 +92,11 @@ func (l *limiter) allow(event, msg string, level slog.Level, now time.Time) bool
 func (l *limiter) report(k *kind) {
 	l.mu.Lock()
 	n := k.suppressed
-	event, msg, level := k.event, k.msg, k.level
+	event, cause, msg, level := k.event, k.cause, k.msg, k.level
 	k.suppressed = 0
 	l.mu.Unlock()
 	if n > 0 {
-		l.tell(event, msg, level, n)
+		l.tell(event, cause, msg, level, n)
 	}
 }
 

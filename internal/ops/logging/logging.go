@@ -76,6 +76,7 @@ type Control struct {
 	limiter *limiter
 
 	mu      sync.Mutex // one change at a time
+	sinks   []sink     // the queue's
 	publish func(topic string, payload []byte)
 	closed  bool
 }
@@ -93,12 +94,12 @@ type state struct {
 func New(o Options) (*slog.Logger, *Control, error) {
 	c := &Control{}
 	c.limiter = newLimiter(c.limited)
-	sinks, err := open(&o, nil)
-	if err != nil {
+	var err error
+	if c.sinks, err = open(&o, nil, nil); err != nil {
 		return nil, nil, err
 	}
 	c.apply(&o)
-	c.queue = startQueue(sinks, o.Stderr, c.render)
+	c.queue = startQueue(c.sinks, o.Stderr, c.render)
 	return slog.New(&handler{c: c}), c, nil
 }
 
@@ -110,23 +111,24 @@ func (c *Control) apply(o *Options) {
 	})
 }
 
-// Reload has all options replaced. New destinations are opened before old ones are closed; on an error nothing changes.
+// Reload has all options replaced. New destinations are opened before old ones are closed; on an error nothing changes. A file
+// that stays is not opened again: by now the process may have no right to, see Reopen.
 func (c *Control) Reload(o Options) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return errClosed
 	}
-	sinks, err := open(&o, c.publish)
+	sinks, err := open(&o, c.publish, c.sinks)
 	if err != nil {
 		return err
 	}
-	old, err := c.queue.swap(sinks)
-	if err != nil {
-		closeAll(sinks)
+	if err := c.queue.swap(sinks); err != nil {
+		closeAll(sinks, c.sinks)
 		return err
 	}
-	closeAll(old)
+	closeAll(c.sinks, sinks)
+	c.sinks = sinks
 	c.apply(&o)
 	return nil
 }

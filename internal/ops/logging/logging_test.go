@@ -232,12 +232,12 @@ func TestFlood(t *testing.T) {
 		log.Warn("connection refused", event(broker.EventRefused, "client", "later", "address", "a:1", "cause", "not authorised")...)
 		got := text(t, ctl, out)
 		for want, n := range map[string]int{
-			"Client c [a:1] disconnected: not authorised.\n":          3,
-			"Warning: connection refused: … and 1,204 more in 10 s\n": 1,
-			"New client connected":                                    5,
-			"connect: … and 1,202 more in 10 s\n":                     1,
-			"Warning: something else\n":                               1,
-			"Client later [a:1] disconnected: not authorised.\n":      1,
+			"Client c [a:1] disconnected: not authorised.\n":                           3,
+			"Warning: connection refused (not authorised): … and 1,204 more in 10 s\n": 1,
+			"New client connected":                               5,
+			"connect: … and 1,202 more in 10 s\n":                1,
+			"Warning: something else\n":                          1,
+			"Client later [a:1] disconnected: not authorised.\n": 1,
 		} {
 			if strings.Count(got, want) != n {
 				t.Errorf("want %d times %q, got\n%s", n, want, got)
@@ -312,15 +312,21 @@ func TestReloadFails(t *testing.T) {
 		t.Errorf("Reopen: %v", err)
 	}
 	o := logging.DefaultOptions()
-	o.Types, o.Destinations = logging.TypesNone, []logging.Destination{{Kind: logging.Stderr}, {Kind: logging.File, Path: path}}
+	o.Types, o.Destinations = logging.TypesNone, []logging.Destination{{Kind: logging.File, Path: path}, {Kind: logging.File, Path: path + "2"}}
 	if err := ctl.Reload(o); err == nil {
 		t.Error("Reload succeeds")
 	}
 	log.Info("m")
+	// Without the file that cannot be opened it succeeds, and goes on with the one that is open.
+	o.Types, o.Timestamp, o.Destinations = logging.TypesDefault, false, o.Destinations[:1]
+	if err := ctl.Reload(o); err != nil {
+		t.Error(err)
+	}
+	log.Info("n")
 	if got := text(t, ctl, out); got != "m\n" {
 		t.Errorf("%q", got)
 	}
-	if got, _ := os.ReadFile(filepath.Join(dir+"2", "log")); string(got) != "m\n" {
+	if got, _ := os.ReadFile(filepath.Join(dir+"2", "log")); string(got) != "m\nn\n" {
 		t.Errorf("%q", got)
 	}
 }
@@ -378,6 +384,18 @@ func TestSyslog(t *testing.T) {
 	o.Destinations, o.Facility = []logging.Destination{{Kind: logging.Syslog, Path: path}}, "local9"
 	if _, _, err := logging.New(o); err == nil || !strings.Contains(err.Error(), "local7") {
 		t.Errorf("facility local9: %v", err)
+	}
+}
+
+// A system without syslog is told of, and has its other destinations, as with Mosquitto.
+func TestNoSyslog(t *testing.T) {
+	log, ctl, out := start(t, func(o *logging.Options) {
+		o.Destinations = []logging.Destination{{Kind: logging.Syslog, Path: filepath.Join(t.TempDir(), "s")}, {Kind: logging.Stdout}}
+	})
+	log.Info("line")
+	got := text(t, ctl, out)
+	if !strings.Contains(got, "line\n") || !strings.Contains(got, "does a syslog daemon run?") {
+		t.Errorf("%q", got)
 	}
 }
 

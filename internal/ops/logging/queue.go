@@ -134,13 +134,12 @@ func (q *queue) do(fn func(sinks []sink) error) error {
 	return q.exclusive(queueTime, func() error { return fn(q.sinks) })
 }
 
-// swap replaces the destinations and returns the old ones.
-func (q *queue) swap(sinks []sink) (old []sink, err error) {
-	err = q.exclusive(queueTime, func() error {
-		old, q.sinks = q.sinks, sinks
+// swap replaces the destinations.
+func (q *queue) swap(sinks []sink) error {
+	return q.exclusive(queueTime, func() error {
+		q.sinks = sinks
 		return nil
 	})
-	return old, err
 }
 
 // flush waits until all lines before are written.

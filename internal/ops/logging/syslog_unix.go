@@ -3,10 +3,12 @@
 package logging
 
 import (
+	"errors"
 	"fmt"
 	"log/syslog"
 	"slices"
 	"strings"
+	"time"
 )
 
 // facilities are syslog(3)'s, by mosquitto.conf's name.
@@ -21,7 +23,34 @@ var facilities = map[string]syslog.Priority{
 // syslogTag is the program's name in the system's log.
 const syslogTag = "nightjar"
 
-type syslogSink struct{ w *syslog.Writer }
+// redialEvery is how often a system's log that is not there is looked for.
+const redialEvery = 5 * time.Second
+
+// syslogSink writes to the system's log, which may come later than the broker, and go.
+type syslogSink struct {
+	dial  func() (*syslog.Writer, error)
+	w     *syslog.Writer // nil: it was not there
+	tried time.Time
+}
+
+// writer gives the connection, or why there is none.
+func (s *syslogSink) writer() (*syslog.Writer, error) {
+	if s.w != nil {
+		return s.w, nil
+	}
+	if time.Since(s.tried) < redialEvery {
+		return nil, errNoSyslog
+	}
+	s.tried = time.Now()
+	var err error
+	if s.w, err = s.dial(); err != nil {
+		s.w = nil
+		return nil, fmt.Errorf("%w (%w)", errNoSyslog, err)
+	}
+	return s.w, nil
+}
+
+var errNoSyslog = errors.New("the system's log is not there: does a syslog daemon run?")
 
 func openSyslog(facility, socket string) (sink, error) {
 	if facility == "" {
@@ -40,27 +69,32 @@ func openSyslog(facility, socket string) (sink, error) {
 	if socket != "" {
 		network = "unixgram"
 	}
-	w, err := syslog.Dial(network, socket, p|syslog.LOG_NOTICE, syslogTag)
-	if err != nil {
-		return nil, fmt.Errorf("unable to reach the system's log: %w", err)
-	}
-	return &syslogSink{w}, nil
+	return &syslogSink{dial: func() (*syslog.Writer, error) { return syslog.Dial(network, socket, p|syslog.LOG_NOTICE, syslogTag) }}, nil
 }
 
 func (s *syslogSink) write(line []byte, t Types) error {
+	w, err := s.writer()
+	if err != nil {
+		return err
+	}
 	text := strings.TrimSuffix(string(line), "\n")
 	switch t {
 	case TypeError:
-		return s.w.Err(text)
+		return w.Err(text)
 	case TypeWarning:
-		return s.w.Warning(text)
+		return w.Warning(text)
 	case TypeNotice, TypeSubscribe, TypeUnsubscribe:
-		return s.w.Notice(text)
+		return w.Notice(text)
 	case TypeInformation:
-		return s.w.Info(text)
+		return w.Info(text)
 	}
-	return s.w.Debug(text)
+	return w.Debug(text)
 }
 
 func (s *syslogSink) flush() error { return nil }
-func (s *syslogSink) close() error { return s.w.Close() }
+func (s *syslogSink) close() error {
+	if s.w == nil {
+		return nil
+	}
+	return s.w.Close()
+}

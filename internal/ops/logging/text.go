@@ -74,9 +74,13 @@ func ended(b *bytes.Buffer, l *line, client string) {
 		b.WriteString("closed its connection.")
 	default:
 		b.WriteString("disconnected: ")
-		b.WriteString(printable(cause))
-		if reason := l.get("reason"); reason != "" && reason != cause {
-			fmt.Fprintf(b, " (%s)", unbracketed(reason))
+		switch reason := l.get("reason"); {
+		case strings.HasPrefix(reason, cause):
+			b.WriteString(unbracketed(reason))
+		case reason != "":
+			fmt.Fprintf(b, "%s (%s)", printable(cause), unbracketed(reason))
+		default:
+			b.WriteString(printable(cause))
 		}
 		b.WriteByte('.')
 	}

@@ -131,7 +131,8 @@ func (t *Tree) figures(s *broker.Stats) []Figure {
 		{"publish/bytes/sent", s.PublishBytesSent},
 		{"packet/out/count", packets},
 		{"packet/out/bytes", bytes},
-		{"connections/socket/count", s.Accepted},
+		{"connections/socket/count", s.Accepted},          // since the start
+		{"connections/socket/open", int64(s.Connections)}, // not Mosquitto's
 		{"publish/messages/dropped", s.DroppedTotal},
 		{"publish/messages/received", s.PublishReceived},
 		{"publish/messages/sent", s.PublishSent},

@@ -65,7 +65,9 @@ func carriedOver(t *testing.T, file string) (addr string) {
 		if err := b.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, broker.ErrShutdown) {
+			t.Errorf("Serve: %v", err)
+		}
 	})
 	return l.Addr().String()
 }

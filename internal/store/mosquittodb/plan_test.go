@@ -294,3 +294,31 @@ func TestWriteFails(t *testing.T) {
 }
 
 var _ session.Store = (*storetest.Late)(nil)
+
+// Whatever a file says, it is refused, or what is made of it is something a store can make sense of.
+func FuzzScan(f *testing.F) {
+	for _, v := range []int{5, 6} {
+		f.Add(build(v).fill().b)
+	}
+	f.Add(build(6).say(1, "a").client(mosquittodb.Client{ID: "c", Expiry: never}).
+		out(1, 65535, 2, mosquittodb.StateWaitPubrec).out(1, 1, 2, mosquittodb.StateWaitPubcomp).out(1, 0, 0, mosquittodb.StateQueued).b)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := mosquittodb.Scan(bytes.NewReader(data), int64(len(data)), now)
+		var e *mosquittodb.Error
+		if errors.As(err, &e) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := storetest.NewLate(storetest.LateOptions{MaxRest: time.Microsecond})
+		err = p.Write(t.Context(), s, false)
+		s.Close()
+		for _, b := range s.Breaches() {
+			t.Error(b)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}

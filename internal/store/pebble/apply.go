@@ -260,7 +260,8 @@ func (a *applier) dequeue(p place) {
 	at, ok := a.known.get(p)
 	switch {
 	case !ok:
-		if p.seq>>session.RunShift >= a.run { // an earlier run's cannot come any more
+		// An earlier run's cannot come any more. A session of this run counts from 0, and one of an earlier run from this run on.
+		if max(p.seq, uint64(p.key))>>session.RunShift >= a.run {
 			a.early.put(p, struct{}{})
 		}
 		return

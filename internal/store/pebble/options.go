@@ -7,6 +7,7 @@
 package pebble
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -78,8 +79,9 @@ type Options struct {
 	upgrades map[int]func(db *pebble.DB) error
 }
 
-// ExitFatal is the exit code of a process that ends because its store could not go on.
-const ExitFatal = 3
+// ExitFatal is the exit code of a process that ends because its store could not go on. It is not 3, a configuration that cannot
+// be used: after that a service manager does not start the process again, after this it should.
+const ExitFatal = 4
 
 // flushDeletions is how long a range deletion may wait until its room is given back.
 const flushDeletions = 10 * time.Second
@@ -112,7 +114,9 @@ func (o *Options) complete() {
 	if o.Fatal == nil {
 		logger, dir := o.Logger, o.Dir
 		o.Fatal = func(err error) {
-			logger.Error("the store cannot go on; the process ends, and recovers what it acknowledged when it is started again",
+			// At broker.LevelFatal the line is written when the call returns; others are written by the way.
+			const fatal = slog.Level(12)
+			logger.Log(context.Background(), fatal, "the store cannot go on; the process ends, and recovers what it acknowledged when it is started again",
 				"directory", dir, "error", err)
 			os.Exit(ExitFatal)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,21 +72,12 @@ var ErrNotEmpty = errors.New("the directory is not empty, and nothing in it is o
 func Make(dir string, fill func(dir string) error) (err error) {
 	_, err = os.Stat(dir)
 	made := errors.Is(err, os.ErrNotExist)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return writeError(err)
-	}
-	tmp := filepath.Join(dir, unfinished)
-	if err := os.RemoveAll(tmp); err != nil {
-		return writeError(err)
-	}
-	there, err := os.ReadDir(dir)
-	if err != nil {
+	if err := makeDirectory(&Options{Dir: dir, FS: vfs.Default}); err != nil {
 		return err
 	}
-	for _, f := range there {
-		if f.Name() != "LOCK" { // whoever looked at the directory may have left it
-			return fmt.Errorf("%w: %s is in it", ErrNotEmpty, f.Name())
-		}
+	tmp := filepath.Join(dir, unfinished)
+	if err := clearPlace(dir); err != nil {
+		return err
 	}
 	defer func() {
 		if err == nil {
@@ -105,6 +97,41 @@ func Make(dir string, fill func(dir string) error) (err error) {
 	return moveUp(tmp, dir)
 }
 
+// clearPlace sees to it that dir is empty. What was left by a Make that was killed is removed: of what it was moving, only
+// files that no other program has, and only while the file is missing that makes them a store.
+func clearPlace(dir string) error {
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	left := slices.ContainsFunc(there, func(f os.DirEntry) bool { return f.Name() == unfinished }) &&
+		!slices.ContainsFunc(there, func(f os.DirEntry) bool { return f.Name() == formatFile })
+	for _, f := range there {
+		switch name := f.Name(); {
+		case name == "LOCK" || left && (name == unfinished || isPebbles(name)): // LOCK is left by whoever looked at the directory
+		default:
+			return fmt.Errorf("%w: %s is in it", ErrNotEmpty, name)
+		}
+	}
+	for _, f := range there {
+		if f.Name() == "LOCK" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, f.Name())); err != nil {
+			return writeError(err)
+		}
+	}
+	return nil
+}
+
+// isPebbles reports whether Pebble gives files such names.
+func isPebbles(name string) bool {
+	return slices.ContainsFunc([]string{"MANIFEST-*", "OPTIONS-*", "marker.*", "[0-9]*.sst", "[0-9]*.log", "[0-9]*.blob"}, func(pattern string) bool {
+		ok, _ := filepath.Match(pattern, name) // the patterns are right
+		return ok
+	})
+}
+
 // moveUp moves a store's files. The one without which they are no store goes last.
 func moveUp(from, to string) error {
 	names, err := os.ReadDir(from)
@@ -116,7 +143,10 @@ func moveUp(from, to string) error {
 		switch name := f.Name(); {
 		case name == formatFile:
 			format = true
-		case strings.HasSuffix(name, ".sock"):
+		case name == "LOCK":
+			if err := os.Remove(filepath.Join(from, name)); err != nil {
+				return err
+			}
 		default:
 			if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
 				return err

@@ -294,7 +294,7 @@ func TestOpenReaderRefuses(t *testing.T) {
 	s := opened(t, inUse)
 	defer closed(t, s)
 	newer := filled(t)
-	if err := writeFormat(vfs.Default, newer, format+1); err != nil {
+	if err := writeFormat(vfs.Default, newer, lineOf(format+1)); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
@@ -379,11 +379,35 @@ func TestMake(t *testing.T) {
 	if _, err := Open(Options{Dir: dir, Logger: silent}); err == nil || !strings.Contains(err.Error(), unfinished) {
 		t.Errorf("Open of what is unfinished: %v", err)
 	}
+	// The same while it moved the files.
+	for _, name := range []string{"MANIFEST-000001", "000005.sst", "marker.manifest.1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	from := filled(t)
 	if err := Copy(from, dir); err != nil {
 		t.Error(err)
 	}
 	closed(t, opened(t, dir))
+	if rep := report(t, dir); rep.Count > 0 {
+		t.Errorf("%+v", rep)
+	}
+	// What is not Make's is not touched.
+	for _, name := range []string{"photo.jpg", formatFile} {
+		dir := t.TempDir()
+		for _, there := range []string{name, "000005.sst", unfinished} {
+			if err := os.WriteFile(filepath.Join(dir, there), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Copy(from, dir); !errors.Is(err, ErrNotEmpty) {
+			t.Errorf("with %s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "000005.sst")); err != nil {
+			t.Errorf("with %s: %v", name, err)
+		}
+	}
 }
 
 // A store that the first version of the format wrote opens, for good; with the format's next version, upgraded.

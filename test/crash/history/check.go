@@ -1,7 +1,6 @@
 package history
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -35,6 +34,8 @@ const (
 type Violation struct {
 	Kind Kind
 	Text string
+	// Client whose session it is about, if it is about one.
+	Client string
 }
 
 func (v Violation) String() string { return string(v.Kind) + ": " + v.Text }
@@ -75,6 +76,7 @@ type checker struct {
 	h        *History
 	lastSeen []Stamp // by life: the latest Begun of the messages that were acknowledged in it
 	found    []Violation
+	about    string // the client that is being looked at
 }
 
 // Check returns everything in h that breaks a promise. It changes nothing.
@@ -83,12 +85,17 @@ func Check(h *History) []Violation {
 	c.found = append(c.found, h.Anomalies...)
 	c.presence()
 	for _, r := range c.receivers() {
+		if c.about = ""; r.need.Session >= 0 {
+			c.about = h.Sessions[r.need.Session].Client
+		}
 		c.deliveries(r)
 	}
 	for i, s := range h.Sessions {
+		c.about = s.Client
 		c.strangers(i, s)
 		c.retainedCopies(s)
 	}
+	c.about = ""
 	c.probes()
 	return c.found
 }
@@ -123,7 +130,7 @@ func newChecker(h *History) *checker {
 }
 
 func (c *checker) violation(k Kind, format string, args ...any) {
-	c.found = append(c.found, Violation{k, fmt.Sprintf(format, args...)})
+	c.found = append(c.found, Violation{Kind: k, Text: fmt.Sprintf(format, args...), Client: c.about})
 }
 
 // presence follows each client's session through its connections (MQTT 5 §3.2.2.1.1).
@@ -135,6 +142,7 @@ func (c *checker) presence() {
 	)
 	state := make(map[string]int)
 	for _, conn := range c.h.Connections {
+		c.about = conn.Client
 		was := state[conn.Client]
 		if conn.Acked == 0 {
 			// The broker may have had it or not.
@@ -264,7 +272,7 @@ func (c *checker) settled(w *Will) bool {
 }
 
 func (c *checker) willDue(m *Message) bool {
-	return !m.Will.Discarded && m.Will.Back == 0 && c.settled(m.Will)
+	return !m.Will.Discarded && m.Will.Returned == 0 && c.settled(m.Will)
 }
 
 // deliveries checks that all that was promised has come, in order, at the right QoS, and at QoS 2 once.
@@ -298,7 +306,7 @@ func (c *checker) deliveries(r *receiver) {
 		})
 		for i := range got {
 			if got[i].exact > 1 {
-				c.violation(Duplicate, "%s got %s #%d %d times", r.name, log.Stream, i+1, got[i].exact)
+				c.violation(Duplicate, "%s got %s #%d %d times:%s", r.name, log.Stream, i+1, got[i].exact, c.h.copies(int32(st), uint32(i+1), r.need.Session))
 			}
 		}
 	}
@@ -417,26 +425,4 @@ func (c *checker) probes() {
 			c.violation(RetainedMade, "%s has #%d at %d, which cannot be there", log.Stream, p.Seq, p.Sent)
 		}
 	}
-}
-
-// Summary counts violations by kind, and shows the first few of each.
-func Summary(found []Violation) string {
-	const shown = 5
-	byKind := make(map[Kind][]Violation)
-	for _, v := range found {
-		byKind[v.Kind] = append(byKind[v.Kind], v)
-	}
-	kinds := make([]Kind, 0, len(byKind))
-	for k := range byKind {
-		kinds = append(kinds, k)
-	}
-	slices.SortFunc(kinds, func(a, b Kind) int { return cmp.Compare(a, b) })
-	out := ""
-	for _, k := range kinds {
-		out += fmt.Sprintf("%d × %s\n", len(byKind[k]), k)
-		for _, v := range byKind[k][:min(shown, len(byKind[k]))] {
-			out += "    " + v.Text + "\n"
-		}
-	}
-	return out
 }

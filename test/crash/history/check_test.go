@@ -363,6 +363,13 @@ var cases = []struct {
 		s.Life = 2
 		s.publish("t/1", 1)
 	}},
+	{"will perhaps cancelled", nil, func(s *story) {
+		a := s.connect("a", false, false)
+		s.subscribe(a, "w/#", 2)
+		_, _, w := s.will(true)
+		w.Returned = s.Tick()
+		s.publish("t/1", 1)
+	}},
 	{"will sent though discarded", []Kind{WillSent}, func(s *story) {
 		a := s.connect("a", false, false)
 		s.subscribe(a, "w/#", 2)
@@ -374,7 +381,7 @@ var cases = []struct {
 		a := s.connect("a", false, false)
 		s.subscribe(a, "w/#", 2)
 		st, seq, w := s.will(true)
-		w.Back = s.Tick()
+		w.Returned, w.Back = s.Tick(), s.Tick()
 		s.publish("t/1", 1)
 		s.deliver(a, st, seq, 1)
 	}},

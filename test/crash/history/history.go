@@ -41,6 +41,8 @@ type Will struct {
 	// Closed: the broker was seen to close the connection after DISCONNECT, in this life.
 	Closed     Stamp
 	ClosedLife int
+	// Returned: before the client's next CONNECT was sent, which may have cancelled it.
+	Returned Stamp
 	// Discarded: that DISCONNECT took the will back (MQTT 5 §3.14.4), else it asked for it.
 	Discarded bool
 	// Back: the client's next CONNACK was seen before the delay can have passed, so that the will must not be sent
@@ -105,8 +107,10 @@ type Delivery struct {
 	Stream int32 // index of Streams; -1: never published
 	Seq    uint32
 	SubID  uint32
+	ID     uint16 // of the packet
 	QoS    byte
 	Retain bool
+	Dup    bool
 }
 
 // Probe is the retained message of a topic as a new subscriber sees it.
@@ -122,6 +126,7 @@ type Probe struct {
 type History struct {
 	now         Stamp
 	Life        int // of the broker, counted up by each start
+	Lives       []Span
 	Streams     []*Log
 	index       map[Stream]int32
 	Connections []*Connection
@@ -133,6 +138,9 @@ type History struct {
 	Repeats, Resent int
 	delivered       func(session int, d *Delivery)
 }
+
+// Span is a life of the broker; Ended 0: it was not cut.
+type Span struct{ Began, Ended Stamp }
 
 // New returns an empty record.
 func New() *History {
@@ -273,6 +281,7 @@ func (r *Recorder) Begin() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.h.Life++
+	r.h.Lives = append(r.h.Lives, Span{Began: r.h.Tick()})
 	return r.h.Life
 }
 
@@ -282,6 +291,7 @@ func (r *Recorder) Cut() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dead = r.h.Life
+	r.h.Lives[r.dead-1].Ended = r.h.Tick()
 }
 
 // Check checks what was recorded so far.
@@ -289,6 +299,13 @@ func (r *Recorder) Check() []Violation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Check(r.h)
+}
+
+// Summary is Summary, with what led to the violations.
+func (r *Recorder) Summary(found []Violation) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Summary(found) + r.h.stories(found)
 }
 
 // delivered crosses out what was waited for; r.mu is held.

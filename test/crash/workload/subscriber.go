@@ -342,7 +342,7 @@ func (s *subscriber) message(f mqtt.Frame) error {
 			return s.repeated(p, was, heard{stream, seq})
 		}
 	}
-	d := history.Delivery{Seq: seq, QoS: p.QoS, Retain: p.Retain}
+	d := history.Delivery{Seq: seq, ID: p.PacketID, QoS: p.QoS, Retain: p.Retain, Dup: p.Dup}
 	if n := len(p.Props.SubscriptionIDs); n > 0 {
 		d.SubID = p.Props.SubscriptionIDs[0]
 	}

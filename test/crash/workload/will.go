@@ -39,6 +39,9 @@ func (w *testator) run(load context.Context) {
 	})
 	will.Payload = appendPayload(nil, stream, seq)
 	_, err := w.connect(load, false, &will, func(h *history.History) {
+		if seq > 1 {
+			returned(h, st, seq-1)
+		}
 		h.Begin(st, false, false)
 		h.Message(st, seq).Will = &history.Will{Discarded: discard}
 	})
@@ -66,7 +69,7 @@ func (w *testator) run(load context.Context) {
 	if w.oneIn(2) {
 		return // it stays away
 	}
-	if _, err := w.connect(load, false, nil, nil); err != nil {
+	if _, err := w.connect(load, false, nil, func(h *history.History) { returned(h, st, seq) }); err != nil {
 		return
 	}
 	if time.Since(since) < time.Duration(w.delay)*time.Second {
@@ -75,4 +78,11 @@ func (w *testator) run(load context.Context) {
 	w.put(&mqtt.Disconnect{})
 	_ = w.link.flush() // it is going anyway
 	w.drop()
+}
+
+// returned records that a will may have been cancelled.
+func returned(h *history.History, stream int32, seq uint32) {
+	if will := h.Message(stream, seq).Will; will.Returned == 0 {
+		will.Returned = h.Tick()
+	}
 }

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package app
+
+import "os"
+
+var moreSignals = map[os.Signal]meaning{}
