@@ -7,8 +7,7 @@
 //	o.Store = store
 //	b, err := broker.New(o)
 //	…
-//	err = b.Shutdown(ctx)
-//	err = store.Close()
+//	err = b.Shutdown(ctx) // closes the store too
 package durable
 
 import (

@@ -24,7 +24,6 @@ type group struct {
 	waits    bool // somebody waits for one of them
 	pb       *pebble.Batch
 	syncing  bool // pb.SyncWait is to be called
-	err      error
 	answered atomic.Bool
 }
 

@@ -313,12 +313,12 @@ func TestCrashUnsynced(t *testing.T) {
 		o.Sync = sync
 		loops := []*script{{id: 0}, {id: 1}}
 		all := 0
-		for _, cr := range crashRun(t, vfs.NewCrashableMem(), o, loops, 20, rand.New(rand.NewPCG(3, 4))) {
+		for _, cr := range crashRun(t, vfs.NewCrashableMem(), o, loops, 8, rand.New(rand.NewPCG(3, 4))) {
 			lost, _ := cr.look(t, o, loops)
 			all += lost
 		}
 		if all == 0 {
-			t.Errorf("%s: nothing was lost in 20 crashes: the check cannot tell", sync)
+			t.Errorf("%s: nothing was lost in 8 crashes: the check cannot tell", sync)
 		}
 	}
 }

@@ -149,7 +149,10 @@ func useFaulty(t *testing.T, s *Store, c *script, f *fault) {
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	select {
-	case <-closed: // with or without an error
+	case err := <-closed:
+		if err != nil && f.met.Load() == 0 {
+			t.Errorf("Close: %v", err)
+		}
 	case <-time.After(patience):
 		t.Fatalf("Close does not end; %d operations have failed", f.met.Load())
 	}

@@ -42,8 +42,8 @@ func (s *Store) nextRun() (run uint64, err error) {
 	v, closer, err := s.db.Get(keyRun)
 	switch {
 	case err == nil:
-		n := 0
-		run, n = binary.Uvarint(v)
+		was, n := binary.Uvarint(v)
+		run = was
 		if err := closer.Close(); err != nil || n <= 0 {
 			return 0, errors.Join(errValue, err)
 		}
