@@ -294,7 +294,7 @@ func TestOpenReaderRefuses(t *testing.T) {
 	s := opened(t, inUse)
 	defer closed(t, s)
 	newer := filled(t)
-	if err := writeFormat(vfs.Default, newer, lineOf(format+1)); err != nil {
+	if err := writeFormat(vfs.Default, newer, format+1); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
