@@ -10,7 +10,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 # Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
 CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: help build test test-all deps vet lint budgets race fuzz cross fmt clean
+.PHONY: help build test test-all deps vet lint budgets race fuzz cross man completions fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,11 @@ fuzz: ## every fuzz target for FUZZTIME (10m) each
 
 cross: ## build for every platform of CROSS, under bin/
 	./test/cross.sh $(CROSS)
+
+man: ## manual pages and completions, made from the commands and options, under bin/doc
+	$(GO) run ./docs/man -out bin/doc -version '$(VERSION)'
+
+completions: man ## completions for bash, zsh and fish, under bin/doc/completions
 
 fmt: ## gofmt
 	$(GO) fmt ./...

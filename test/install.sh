@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests of the client, of the commands and of the protocol
 # need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl,
-# haproxy (the PROXY protocol as it is spoken), prometheus (promtool, which checks the metrics).
+# haproxy (the PROXY protocol as it is spoken), prometheus (promtool, which checks the metrics),
+# man-db (the manual pages are printed without a warning).
 # What test/interop needs is installed by test/interop/install.sh.
 set -euo pipefail
 
@@ -11,6 +12,7 @@ command -v mosquitto_sub >/dev/null || need+=(mosquitto-clients)
 command -v openssl >/dev/null || need+=(openssl)
 command -v promtool >/dev/null || need+=(prometheus)
 [ -x /usr/sbin/haproxy ] || need+=(haproxy)
+command -v man >/dev/null || need+=(man-db)
 if [ ${#need[@]} -eq 0 ]; then
   exit 0
 fi

@@ -67,10 +67,14 @@ func upgrade(c net.Conn) (net.Conn, error) {
 		return c, err
 	}
 	answer, err := http.ReadResponse(bufio.NewReaderSize(c, 16), nil) // the broker sends nothing behind it unasked
-	if err == nil && answer.StatusCode != http.StatusSwitchingProtocols {
-		err = fmt.Errorf("the broker answers %s", answer.Status)
+	if err != nil {
+		return c, err
 	}
-	return &webSocket{Conn: c}, err
+	_ = answer.Body.Close() // a 101 has none
+	if answer.StatusCode != http.StatusSwitchingProtocols {
+		return c, fmt.Errorf("the broker answers %s", answer.Status)
+	}
+	return &webSocket{Conn: c}, nil
 }
 
 func (w *webSocket) Write(p []byte) (int, error) {

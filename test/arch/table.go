@@ -51,6 +51,9 @@ var table = []rule{
 
 	{pkg: "internal/strftime"},
 
+	// What a package ships besides the program.
+	{pkg: "docs/man", imports: []string{"internal/cli", "internal/config"}, modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag"}},
+
 	// What app puts together.
 	{pkg: "internal/config", imports: []string{"mqtt", "mqtt/topic"}},
 	{pkg: "internal/bridge", imports: []string{"broker", "client", "mqtt", "mqtt/topic"}},

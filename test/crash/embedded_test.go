@@ -28,6 +28,8 @@ type embedded struct {
 	sync pebble.Sync
 	// keep is how much of what was not synced survives, percent; below 0: random for each cut, and half of the time nothing.
 	keep int
+	// roomy leaves the store its usual sizes.
+	roomy bool
 	// inject is asked before each operation on the file system; nil: nothing fails.
 	inject func(op errorfs.Op) error
 	// cutIn counts down with operations that change something; the power is cut when it comes to 0.
@@ -132,12 +134,12 @@ func (e *embedded) start(int) (string, error) {
 	e.next, e.fatal, e.fallen = nil, nil, make(chan struct{})
 	e.mu.Unlock()
 	log := slog.New(slog.NewTextHandler(&e.logs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, err := pebble.Open(pebble.Options{
-		Dir: "data", FS: errorfs.Wrap(e.fs, errorfs.InjectorFunc(e.operation)), Sync: e.sync, Logger: log,
+	so := pebble.Options{Dir: "data", FS: errorfs.Wrap(e.fs, errorfs.InjectorFunc(e.operation)), Sync: e.sync, Logger: log, Fatal: e.fall}
+	if !e.roomy {
 		// Small, so that what a large store does now and then happens here all the time.
-		MemTableBytes: 128 << 10, CacheBytes: 64 << 10,
-		Fatal: e.fall,
-	})
+		so.MemTableBytes, so.CacheBytes = 128<<10, 64<<10
+	}
+	store, err := pebble.Open(so)
 	if err != nil {
 		return "", err
 	}

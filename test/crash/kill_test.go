@@ -11,6 +11,7 @@ import (
 
 // TestKill kills the process, and holds that nothing that it acknowledged is lost.
 func TestKill(t *testing.T) {
+	t.Parallel() // they wait for the disk and for clients most of the time
 	kills := 20
 	if *long {
 		kills = 300
@@ -20,7 +21,8 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.clean, r.early = 10, 6
-	for r.deaths < kills {
+	for n := 0; r.deaths < kills; n++ {
+		r.load.Wills(n%3 == 0) // waiting for them takes a second
 		if err := r.round(min(1+r.rng.IntN(5), kills-r.deaths)); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +38,8 @@ func TestKill(t *testing.T) {
 
 // TestKillInMemory shows that the checker can fail: a broker without a store loses what it has acknowledged.
 func TestKillInMemory(t *testing.T) {
-	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond})
+	t.Parallel()
+	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, Patience: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +60,7 @@ func TestKillInMemory(t *testing.T) {
 
 // TestNoDeath shows that the checker finds nothing where nothing happens: the clients come and go, the broker stays.
 func TestNoDeath(t *testing.T) {
+	t.Parallel()
 	r, err := newRun(t, nightjar(t, inMemory, ""), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +79,7 @@ func TestNoDeath(t *testing.T) {
 // TestMosquitto is the same with a broker of others: what the checker finds there would be its own mistake. One thing that it
 // finds is Mosquitto 2.0's: messages that wait change their order when a client takes its session over.
 func TestMosquitto(t *testing.T) {
+	t.Parallel()
 	r, err := newRun(t, mosquitto(t, t.TempDir()), workload.Options{Seed: newSeed(t), Every: 2 * time.Millisecond, WillDelay: 1})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 // TestPowerCut cuts the power of a broker that syncs always, and holds that nothing that it acknowledged is lost.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	cuts := 60
 	if *long {
 		cuts = 1000
@@ -41,20 +42,23 @@ func TestPowerCut(t *testing.T) {
 
 // TestPowerCutNever shows that this can fail: a broker that never syncs loses what it has acknowledged.
 func TestPowerCutNever(t *testing.T) {
+	t.Parallel()
 	s := newSeed(t)
 	e := newEmbedded(s, pebble.SyncNever)
-	e.keep = 0
-	r, err := newRun(t, e, workload.Options{Seed: s, Every: time.Millisecond})
+	e.keep, e.roomy = 0, true
+	r, err := newRun(t, e, workload.Options{Seed: s, Every: time.Millisecond, Patience: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.minLoad = 100 * time.Millisecond
-	if err := r.round(1); err != nil {
-		t.Fatal(err)
-	}
 	kinds := make(map[history.Kind]int)
-	for _, v := range r.rec.Check() {
-		kinds[v.Kind]++
+	// What the store wrote out in the background just before is kept, so the first cut may find nothing to take.
+	for n := 0; n < 10 && kinds[history.Lost] == 0 && kinds[history.SessionLost] == 0; n++ {
+		if err := r.round(1); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range r.rec.Check() {
+			kinds[v.Kind]++
+		}
 	}
 	t.Logf("found: %v", kinds)
 	if kinds[history.Lost] == 0 && kinds[history.SessionLost] == 0 {

@@ -13,7 +13,9 @@ import (
 // route is what a loop remembers of a topic: who receives it. It is true as long as the stamps stand; one receiver's own
 // changes are noticed under its lock (session.Stale) and mended one by one.
 type route struct {
+	topic     string
 	stamp     stamp
+	watched   [2]subtree.Watch // of subscriptions and of shared groups
 	receivers []receiver
 	groups    []*Group
 	cost      int // bytes, about; counted in Worker.cached
@@ -22,7 +24,7 @@ type route struct {
 // What remembering a topic costs, in bytes, beside the topic: the entry, and each receiver. A topic that everybody
 // subscribes to costs as much as ten thousand others, so the cache is bounded by what it costs, too.
 const (
-	routeCost     = 256
+	routeCost     = 336
 	receiverCost  = 64
 	costPerTopic  = 2048 // times MatchCache is what the cache of a loop may cost
 	groupRefCost  = 8
@@ -49,12 +51,13 @@ type receiver struct {
 	epoch uint32
 	grant session.Grant
 	own   *session.Grant // for messages that the receiver published itself; nil: no No Local, the same
+	nth   int32          // of the session's subscriptions this is for that one alone, from 1; 0: it is for all
 }
 
-func (w *Worker) stamp(topic string) (s stamp) {
-	s.subs = w.r.subs.Stamp(topic)
+func (w *Worker) stamp(rt *route) (s stamp) {
+	s.subs = rt.watched[0].Stamp()
 	if w.r.groups.members.Load() > 0 {
-		s.shared = w.r.shared.Stamp(topic)
+		s.shared = rt.watched[1].Stamp()
 	}
 	s.acl = w.auth.base + w.r.renamed.Load() // both only rise
 	if w.auth.Authorizer != nil {
@@ -65,26 +68,39 @@ func (w *Worker) stamp(topic string) (s stamp) {
 
 // route finds the receivers of a topic. The result is the worker's; it is valid until the next call.
 func (w *Worker) route(topic string) *route {
-	rt := w.cache[topic]
-	if rt != nil && rt.stamp == w.stamp(topic) {
+	// A publisher often sends to one topic many times in a turn.
+	rt := w.last
+	if rt == nil || rt.topic != topic {
+		rt = w.cache[topic]
+	}
+	if rt != nil && rt.stamp == w.stamp(rt) {
+		w.last = rt
 		return rt
 	}
+	return w.newRoute(topic)
+}
+
+// newRoute resolves a topic that is not known, or no more as it is.
+func (w *Worker) newRoute(topic string) *route {
+	rt := w.cache[topic]
 	known := rt != nil
 	if known {
 		w.cached -= rt.cost
 		rt.cost = 0
 	} else {
-		rt = new(route)
+		topic = strings.Clone(topic)
+		rt = &route{topic: topic, watched: [2]subtree.Watch{w.r.subs.Watch(topic), w.r.shared.Watch(topic)}}
 	}
 	w.resolve(rt, topic)
 	rt.weigh(topic)
 	w.cached += rt.cost
 	if !known {
-		w.cache[strings.Clone(topic)] = rt
+		w.cache[topic] = rt
 	}
 	if limit := w.r.o.MatchCache; len(w.cache) > limit || w.cached > limit*costPerTopic {
 		w.evict(rt)
 	}
+	w.last = rt
 	return rt
 }
 
@@ -107,7 +123,7 @@ func (w *Worker) evict(keep *route) {
 // stand for another session.
 func (w *Worker) resolve(rt *route, topic string) {
 	for {
-		stamp := w.stamp(topic)
+		stamp := w.stamp(rt)
 		clear(rt.receivers)
 		clear(rt.groups)
 		rt.receivers, rt.groups = rt.receivers[:0], rt.groups[:0]
@@ -120,7 +136,7 @@ func (w *Worker) resolve(rt *route, topic string) {
 				}
 			}
 		}
-		if stamp == w.stamp(topic) {
+		if stamp == w.stamp(rt) {
 			rt.stamp = stamp // last: an authorizer that panics leaves no half a list behind
 			return
 		}
@@ -129,16 +145,26 @@ func (w *Worker) resolve(rt *route, topic string) {
 
 func (w *Worker) matchSessions(rt *route, topic string) {
 	w.matches = w.r.subs.Match(topic, w.matches[:0])
-	// Overlapping subscriptions of one session become one receiver.
-	slices.SortFunc(w.matches, func(a, b subtree.Sub) int { return int(a.Subscriber) - int(b.Subscriber) })
+	// Overlapping subscriptions of one session become one receiver, unless each is to have its own copy.
+	each := w.r.o.Limits.Current().Duplicates
+	slices.SortStableFunc(w.matches, func(a, b subtree.Sub) int { return int(a.Subscriber) - int(b.Subscriber) })
 	for i := 0; i < len(w.matches); {
 		j := i + 1
 		for j < len(w.matches) && w.matches[j].Subscriber == w.matches[i].Subscriber {
 			j++
 		}
 		if s := w.r.sessions.table.get(w.matches[i].Subscriber); s != nil && w.mayReceive(s.ID(), topic) {
-			rt.receivers = append(rt.receivers, receiver{s: s, epoch: s.SubEpoch()})
-			rt.receivers[len(rt.receivers)-1].set(w.matches[i:j])
+			rc := receiver{s: s, epoch: s.SubEpoch()}
+			if each && j-i > 1 {
+				for k := i; k < j; k++ {
+					rc.nth = int32(k - i + 1)
+					rc.set(w.matches[k : k+1])
+					rt.receivers = append(rt.receivers, rc)
+				}
+			} else {
+				rc.set(w.matches[i:j])
+				rt.receivers = append(rt.receivers, rc)
+			}
 		}
 		i = j
 	}
@@ -179,6 +205,10 @@ func sum(subs []subtree.Sub, local bool) (g session.Grant) {
 func (w *Worker) rematch(rc *receiver, topic string) {
 	rc.epoch = rc.s.SubEpoch()
 	w.matches = w.r.subs.MatchSubscriber(topic, rc.s.Sub, w.matches[:0])
+	if n := int(rc.nth); n > 0 { // where there are more now, the route is resolved anew for the next message
+		rc.set(w.matches[min(n-1, len(w.matches)):min(n, len(w.matches))])
+		return
+	}
 	rc.set(w.matches)
 }
 

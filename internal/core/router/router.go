@@ -107,7 +107,8 @@ type Worker struct {
 	pub     session.Publication
 	commit  *commit // what waits for the turn's batch; nil: nothing
 	cache   map[string]*route
-	cached  int // what the cache costs, in bytes
+	last    *route // that was asked for last; nil: none
+	cached  int    // what the cache costs, in bytes
 	matches []subtree.Sub
 	replay  []*message.Message
 }

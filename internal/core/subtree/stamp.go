@@ -24,6 +24,7 @@ type stamps struct {
 	first  []atomic.Uint64 // one literal level, then a wildcard
 	second []atomic.Uint64 // two or more
 	exact  []atomic.Uint64 // no wildcard
+	never  atomic.Uint64   // stands where a topic has nothing to count
 }
 
 func (g *stamps) init(seed maphash.Seed) {
@@ -74,19 +75,30 @@ func prefixes(topic string) (one, two int) {
 	return one, one + 1 + two
 }
 
+// Watch is the counters that concern a topic, so that its stamp is read again without hashing it.
+type Watch [4]*atomic.Uint64
+
+// Stamp is Tree.Stamp of the topic.
+func (w *Watch) Stamp() uint64 { return w[0].Load() + w[1].Load() + w[2].Load() + w[3].Load() }
+
+// Watch finds the counters of a topic.
+func (t *Tree) Watch(topic string) Watch {
+	g := &t.stamp
+	one, two := prefixes(topic)
+	w := Watch{g.counter(g.exact, topic), &g.all, g.counter(g.first, topic[:one]), &g.never}
+	if hidden(topic) {
+		w[1] = &g.never
+	}
+	if two >= 0 {
+		w[3] = g.counter(g.second, topic[:two])
+	}
+	return w
+}
+
 // Stamp numbers the state of the tree as topic sees it: while it returns the same number, Match(topic) returns the same
 // subscriptions. It takes no lock. Take the stamp first and match afterwards; the other way round a change in between
 // goes unseen.
 func (t *Tree) Stamp(topic string) uint64 {
-	g := &t.stamp
-	sum := g.counter(g.exact, topic).Load()
-	if !hidden(topic) {
-		sum += g.all.Load()
-	}
-	one, two := prefixes(topic)
-	sum += g.counter(g.first, topic[:one]).Load()
-	if two >= 0 {
-		sum += g.counter(g.second, topic[:two]).Load()
-	}
-	return sum
+	w := t.Watch(topic)
+	return w.Stamp()
 }

@@ -1,6 +1,7 @@
 package netloop
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"sync/atomic"
@@ -84,19 +85,16 @@ func (l *loop) acceptable(index uint32) {
 	defer s.own.release()
 	for range acceptBatch {
 		fd, peer, err := s.own.accept()
-		switch err {
-		case nil:
+		if err == nil {
 			s.taken.Add(1)
 			s.engine.admit(l, &conn{fd: int32(fd), peer: peer, from: s.from}, s.newHandler)
-		case unix.EAGAIN:
-			return
-		case net.ErrClosed: // unwatch follows
-			return
-		default:
+			continue
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, net.ErrClosed) { // if it is closed, unwatch follows
 			l.unwatch(s)
 			s.failed <- err
-			return
 		}
+		return
 	}
 }
 

@@ -20,6 +20,9 @@ type Options struct {
 	Tolerant bool
 	// WillDelay in seconds; 0: no wills.
 	WillDelay uint32
+	// Patience is how long a drain may stand still before it is given up; 0: 10 s. What is missing then is lost, and the check
+	// says so. It has to be longer than WillDelay.
+	Patience time.Duration
 }
 
 // Load is all clients. Use: Setup once; then rounds of Start, any number of deaths of the broker, Drain, and a look at Check.
@@ -43,6 +46,9 @@ type Load struct {
 
 // New returns a load whose clients write to rec.
 func New(o Options, rec *history.Recorder) *Load {
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Second
+	}
 	l := &Load{Gate: NewGate(), o: o, rec: rec, versions: make(map[string]mqtt.Version)}
 	for _, p := range []struct {
 		id      string
@@ -143,10 +149,6 @@ func (l *Load) Start() {
 	}
 }
 
-// stallTime is how long the drain may stand still before it is given up: what is missing then is lost, and the check says
-// so. It has to be longer than any will's delay.
-const stallTime = 8 * time.Second
-
 // Drain ends the round: publishers complete what they have under way, every session comes back, and all that was promised
 // is waited for. The error is for what keeps it from being a drain at all.
 func (l *Load) Drain() error {
@@ -165,7 +167,7 @@ func (l *Load) Drain() error {
 		if missing == 0 {
 			break
 		}
-		t := time.NewTimer(stallTime)
+		t := time.NewTimer(l.o.Patience)
 		select {
 		case <-changed:
 			t.Stop()
