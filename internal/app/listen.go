@@ -1,8 +1,8 @@
 package app
 
 import (
-	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -157,7 +157,7 @@ func proxy(l *config.Listener) *broker.Proxy {
 }
 
 // listen opens all sockets that the flags ask for, or none. What systemd has opened comes before the usual ports.
-func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
+func (s *Settings) listen(passed []systemd.Socket, log *slog.Logger) (ls []*socket, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(ls)
@@ -171,7 +171,7 @@ func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
 		ls = append(ls, &socket{scheme: "mqtt", sockets: []net.Listener{l}})
 	}
 	for _, a := range s.Addresses {
-		l, err := s.open(a)
+		l, err := s.open(a, log)
 		if err != nil {
 			return ls, err
 		}
@@ -185,7 +185,7 @@ func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
 		ports = []int{defaultPort}
 	}
 	for _, port := range ports {
-		l, err := s.open(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := s.open(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), log)
 		if err != nil {
 			return ls, err
 		}
@@ -195,7 +195,7 @@ func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
 			return ls, err
 		}
 		// Machines without IPv6 have no ::1; "localhost" may mean either.
-		if l6, err := s.open(net.JoinHostPort("::1", chosen)); err == nil {
+		if l6, err := s.open(net.JoinHostPort("::1", chosen), log); err == nil {
 			ls = append(ls, l6)
 		}
 	}
@@ -203,7 +203,7 @@ func (s *Settings) listen(passed []systemd.Socket) (ls []*socket, err error) {
 }
 
 // open opens the socket for one address.
-func (s *Settings) open(address string) (*socket, error) {
+func (s *Settings) open(address string, log *slog.Logger) (*socket, error) {
 	scheme, hostPort, given := strings.Cut(address, "://")
 	if !given {
 		scheme, hostPort = "mqtt", address
@@ -220,14 +220,15 @@ func (s *Settings) open(address string) (*socket, error) {
 		if s.CertFile == "" || s.KeyFile == "" {
 			return nil, fmt.Errorf("cannot listen on %s: it needs --cert and --key", address)
 		}
-		cert, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("cannot listen on %s: certificate %s with key %s: %w", address, s.CertFile, s.KeyFile, err)
+		var err error
+		files := broker.TLSFiles{Pair: broker.CertificatePair{CertFile: s.CertFile, KeyFile: s.KeyFile}, KeyLogFile: s.TLSKeyLog}
+		if out.Certificates, err = broker.LoadCertificates(files, log); err != nil {
+			return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 		}
-		out.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
 	l, err := broker.Listen(hostPort)
 	if err != nil {
+		out.close()
 		return nil, err
 	}
 	out.sockets = []net.Listener{l}

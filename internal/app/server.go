@@ -58,7 +58,7 @@ func (v *server) runFlags(signals <-chan os.Signal) (err error) {
 	if err := v.prepare(s.Profile); err != nil {
 		return err
 	}
-	if v.sockets, err = s.listen(v.passed); err != nil {
+	if v.sockets, err = s.listen(v.passed, v.log); err != nil {
 		return err
 	}
 	if s.Broker.Store, err = s.openData(v.log); err != nil {
