@@ -25,7 +25,6 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
 	"github.com/nightjar-mqtt/nightjar/internal/core/router"
-	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/internal/edge/listener"
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
@@ -67,15 +66,11 @@ func New(o Options) (*Broker, error) {
 	b := &Broker{o: o, started: time.Now(), stop: make(chan struct{})}
 	b.drops.log, b.drops.ticks = o.Logger, reportEvery // the first loss is told at once
 	budget := new(outbox.Budget)
+	limits := o.bounds()
+	limits.Outboxes, limits.Paged = budget, o.Store.Durable()
 	// The router comes first: the loops call it from their start.
 	b.router = router.New(router.Options{
-		Limits: &session.Limits{
-			MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
-			OutboxBytes: o.OutboxBytes, MaxTopicAlias: maxTopicAlias,
-			QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
-			MemoryLimit: o.MemoryLimit, Outboxes: budget, Paged: o.Store.Durable(),
-		},
-		Store: o.Store, Authorizer: o.Authorizer, Loops: o.Loops,
+		Limits: limits, Store: o.Store, Authorizer: o.Authorizer, Loops: o.Loops,
 		Post:       func(loop int, fn func(loop int, now int64)) { b.engine.PostLoop(loop, fn) },
 		MatchCache: o.MatchCache, MaxClients: o.MaxClients, Dropped: b.drops.note,
 		Unread: func(sessions int, err error) {

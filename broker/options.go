@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
@@ -88,11 +89,24 @@ type Options struct {
 	// memory. 0: no bound of its own.
 	MaxQueued      int
 	MaxQueuedBytes int64
+	// MaxInflightBytes bounds the payloads of the messages sent to a client and not acknowledged, beside MaxInflight: no more
+	// are sent while they reach it. 0: no bound.
+	MaxInflightBytes int64
 	// OutboxBytes is how much may wait for one connection's socket before QoS 0 messages to it are dropped.
 	OutboxBytes int
 	// MemoryLimit bounds all outboxes and queues together, in bytes: beyond it QoS 0 to slow clients is dropped, queues
 	// take no more, and publishers are read more slowly. 0: no limit.
 	MemoryLimit int64
+	// MaxRetainedBytes bounds what the retained messages of all topics cost in memory: their topics, payloads and properties, and
+	// 128 bytes each. Beyond it MQTT 5 clients are told (0x97) and the messages of others are acknowledged and dropped; what
+	// replaces a larger one is taken. 0: no bound.
+	MaxRetainedBytes int64
+	// RetainExpiry is after what time a retained message without an expiry of its own ends. 0: never.
+	RetainExpiry time.Duration
+	// CheckRetainSource has a retained message sent only if whoever retained it could still publish it.
+	CheckRetainSource bool
+	// AllowDuplicates has a client sent a message once for each of its subscriptions that match, not once in all.
+	AllowDuplicates bool
 	// MaxClients bounds the sessions, connected and absent. 0: no bound.
 	MaxClients int
 	// QueueQoS0 keeps QoS 0 messages for absent sessions too. UpgradeQoS delivers at the subscription's QoS. Both are
@@ -117,7 +131,8 @@ func DefaultOptions() Options {
 		MaxQueued:        1000,
 		OutboxBytes:      1 << 20,
 		MemoryLimit:      256 << 20,
-		MatchCache:       16384,
+		MaxRetainedBytes: 256 << 20, CheckRetainSource: true,
+		MatchCache: 16384,
 	}
 }
 
@@ -127,12 +142,23 @@ func (o *Options) validate() error {
 		return err
 	}
 	switch {
-	case o.MaxInflight < 0 || o.MaxQueued < 0 || o.MaxQueuedBytes < 0 || o.MemoryLimit < 0 || o.MaxClients < 0:
+	case o.MaxInflight < 0 || o.MaxQueued < 0 || o.MaxQueuedBytes < 0 || o.MemoryLimit < 0 || o.MaxClients < 0 ||
+		o.MaxInflightBytes < 0 || o.MaxRetainedBytes < 0 || o.RetainExpiry < 0:
 		return errors.New("broker: a limit is negative; 0 means no limit")
 	case o.OutboxBytes < 4096:
 		return fmt.Errorf("broker: OutboxBytes is %d; it must be at least 4096", o.OutboxBytes)
 	}
 	return nil
+}
+
+// bounds are those that sessions and the router look up while they run.
+func (o *Options) bounds() *session.Limits {
+	return &session.Limits{
+		MaxInflight: o.MaxInflight, MaxInflightBytes: o.MaxInflightBytes, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes,
+		OutboxBytes: o.OutboxBytes, MaxTopicAlias: maxTopicAlias, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS,
+		MemoryLimit: o.MemoryLimit, MaxRetainedBytes: o.MaxRetainedBytes, RetainExpiry: o.RetainExpiry.Milliseconds(),
+		CheckRetainSource: o.CheckRetainSource, Duplicates: o.AllowDuplicates,
+	}
 }
 
 func (o *Options) complete() {

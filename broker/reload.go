@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
@@ -31,10 +30,10 @@ func (b *Broker) Reload(o Options) error {
 	}
 	o.Engine, o.Loops, o.Store, o.MatchCache, o.Logger = b.o.Engine, b.o.Loops, b.o.Store, b.o.MatchCache, b.o.Logger
 	o.complete()
-	b.router.Limits().Change(&session.Limits{
-		MaxInflight: o.MaxInflight, MaxQueued: o.MaxQueued, MaxQueuedBytes: o.MaxQueuedBytes, OutboxBytes: o.OutboxBytes,
-		MaxTopicAlias: maxTopicAlias, QueueQoS0: o.QueueQoS0, UpgradeQoS: o.UpgradeQoS, MemoryLimit: o.MemoryLimit,
-	})
+	b.router.Limits().Change(o.bounds())
+	if o.AllowDuplicates != b.o.AllowDuplicates {
+		b.router.Forget()
+	}
 	b.router.SetMaxClients(o.MaxClients)
 	if !same(o.Authorizer, b.o.Authorizer) {
 		b.router.SetAuthorizer(o.Authorizer)

@@ -55,12 +55,16 @@ type Settings struct {
 // DefaultSettings are those of `nightjar serve` without flags: loopback only, anybody on this machine may connect.
 func DefaultSettings() Settings {
 	o := broker.DefaultOptions()
-	o.MaxQueued = defaultQueued
+	o.MaxQueued, o.MaxClients = defaultQueued, defaultClients
 	return Settings{
 		Broker: o, Sync: "always", SysInterval: 10 * time.Second, ShutdownTime: 5 * time.Second,
 		LogLevel: slog.LevelInfo, Self: "nightjar", Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 }
+
+// defaultClients is how many sessions there may be without a configuration file: more than a machine that nobody has
+// configured serves, and not as many as a client can make that connects again and again under new names.
+const defaultClients = 1 << 20
 
 // defaultQueued is how many messages may wait for a client without a configuration file: queues lie on disk, where there is
 // room, and a message that was acknowledged should not be dropped for want of a place. Mosquitto's 1,000 come with its file.

@@ -19,6 +19,8 @@ func brokerOptions(c *config.Settings) broker.Options {
 	o.MaxQueued, o.MaxQueuedBytes = c.MaxQueued, c.MaxQueuedBytes
 	o.OutboxBytes, o.MemoryLimit = int(c.Own.OutboxBytes), int64(c.MemoryLimit)
 	o.MaxClients = max(c.MaxClients, 0)
+	o.MaxInflightBytes, o.MaxRetainedBytes = c.MaxInflightBytes, int64(c.Own.RetainedBytes)
+	o.RetainExpiry, o.CheckRetainSource, o.AllowDuplicates = c.RetainExpiry, c.CheckRetainSource, c.AllowDuplicates
 	o.QueueQoS0, o.UpgradeQoS = c.QueueQoS0, c.UpgradeQoS
 	o.MatchCache = c.Own.MatchCache
 	return o

@@ -168,6 +168,7 @@ func limitFlags(f *pflag.FlagSet, s *app.Settings) {
 	f.Int64Var(&b.MaxQueuedBytes, "max-queued-bytes", b.MaxQueuedBytes, "their size per client; 0: no limit of its own")
 	f.IntVar(&b.OutboxBytes, "max-outbox-bytes", b.OutboxBytes, "bytes that wait for a client's socket before QoS 0 is dropped")
 	f.Int64Var(&b.MemoryLimit, "memory-limit", b.MemoryLimit, "bytes that wait for all clients together; 0: no limit")
+	f.Int64Var(&b.MaxRetainedBytes, "max-retained-bytes", b.MaxRetainedBytes, "bytes that retained messages take in memory; 0: no limit")
 	f.IntVar(&b.MatchCache, "match-cache", b.MatchCache, "topics each loop remembers the receivers of")
 	f.BoolVar(&b.RetainAvailable, "retain-available", b.RetainAvailable, "keep retained messages")
 	f.BoolVar(&b.AllowEmptyClientID, "allow-zero-length-clientid", b.AllowEmptyClientID, "give clients without an id one")

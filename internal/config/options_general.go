@@ -6,12 +6,12 @@ import (
 )
 
 var generalOptions = []*Option{
-	{Name: "allow_duplicate_messages", Live: true, Obsolete: "a message that several subscriptions of a client match comes once",
+	{Name: "allow_duplicate_messages", Live: true, Deprecated: "leave it out: a message that several subscriptions of a client match comes once",
 		About:  "A message that several subscriptions of a client match comes once for each of them.",
-		Unlike: "it always comes once, at the highest QoS and with all subscription identifiers; false asks for just that",
+		Unlike: "false without the option: it comes once, at the highest QoS and with all subscription identifiers; false holds for MQTT 5 too",
 		bind:   func(t *target) any { return &t.s.AllowDuplicates }},
 	{Name: "check_retain_source", Live: true, About: "A retained message is sent only if its publisher could still publish it.",
-		Unlike: "this version does not check, as with false",
+		Unlike: "of publishers that have not connected since a restart only the names are known: the ACL file decides on them",
 		bind:   func(t *target) any { return &t.s.CheckRetainSource }},
 	{Name: "clientid_prefixes", Live: true, Deprecated: "use an ACL file or passwords to keep clients out", once: false,
 		About: "Only client ids that begin so may connect.", bind: func(t *target) any { return &t.s.ClientIDPrefix }},
@@ -23,7 +23,7 @@ var generalOptions = []*Option{
 	{Name: "global_max_connections", Live: true, About: "Connected clients; -1: as many as descriptors allow.", check: negativeIs(-1),
 		bind: func(t *target) any { return &t.s.MaxConnections }},
 	{Name: "include_dir", Takes: "DIRECTORY", About: "Read the directory's *.conf files, by name, upper case before the lower case of the same letter."},
-	{Name: "max_inflight_bytes", Live: true, NotYet: true, About: "Bytes of QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
+	{Name: "max_inflight_bytes", Live: true, About: "Bytes of QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
 		check: negativeIs(0), bind: func(t *target) any { return &t.s.MaxInflightBytes }},
 	{Name: "max_inflight_messages", Live: true, About: "QoS 1 and 2 messages sent to a client and not acknowledged; 0: any number.",
 		check: inflight, bind: func(t *target) any { return &t.s.MaxInflight }},
@@ -53,7 +53,7 @@ var generalOptions = []*Option{
 	{Name: "pid_file", Takes: "PATH", About: "Write the process's number there.", once: true, bind: func(t *target) any { return &t.s.PIDFile }},
 	{Name: "queue_qos0_messages", Live: true, About: "Keep QoS 0 messages for absent sessions too.", bind: func(t *target) any { return &t.s.QueueQoS0 }},
 	{Name: "retain_available", Live: true, About: "Keep retained messages.", bind: func(t *target) any { return &t.s.RetainAvailable }},
-	{Name: "retain_expiry_interval", Live: true, NotYet: true, unit: time.Minute, About: "Retained messages without an expiry of their own are dropped after this time; without it never.",
+	{Name: "retain_expiry_interval", Live: true, unit: time.Minute, About: "Retained messages without an expiry of their own are dropped after this time; without it never.",
 		check: func(n int64) (int64, *fault) {
 			if n < 1 {
 				return 0, faultf("retain_expiry_interval must be >= 1.", "%d is too small: it must be at least 1 minute", n)

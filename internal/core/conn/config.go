@@ -66,7 +66,7 @@ func Defaults() Config {
 		MaxPacket: 2_000_000, MaxConnect: 262_144,
 		ConnectTimeout: 10 * time.Second, MaxOpening: 2000,
 		PacketTimeout: 20 * time.Second, PacketRate: 256,
-		ReceiveMaximum: 20, MaxTopicAlias: 10, MaxTopicAliasOut: 10, MaxSubscriptions: 0, MaxSessionExpiry: 0xFFFFFFFF,
+		ReceiveMaximum: 20, MaxTopicAlias: 10, MaxTopicAliasOut: 10, MaxSubscriptions: 100_000, MaxSessionExpiry: 0xFFFFFFFF,
 		MaxQoS: 2, RetainAvailable: true, AllowEmptyClientID: true, AutoIDPrefix: "auto-",
 		Versions: []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5}, Linger: time.Second,
 	}

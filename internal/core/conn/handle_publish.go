@@ -209,6 +209,9 @@ func (c *Conn) mayPublish(m *message.Message) (code mqtt.ReasonCode, why string)
 	if limit := c.live().MaxPayload; limit > 0 && len(m.Payload) > limit {
 		return mqtt.PacketTooLarge, "payload larger than the limit"
 	}
+	if m.Retain && !c.sh.Router.RoomToRetain(m) {
+		return mqtt.QuotaExceeded, "the limit of memory for retained messages is reached"
+	}
 	if r := c.sh.Router; r.Restricted() {
 		if d := r.MayPublish(c.id, m.Topic, m.QoS, m.Retain); !d.Allowed {
 			return mqtt.NotAuthorized, d.Rule

@@ -10,6 +10,14 @@ import (
 	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
 )
 
+const (
+	// fewFilters is up to how many filters a SUBSCRIBE may have one twice and get retained messages for it twice. Among many
+	// a filter is answered once: two megabytes of them would ask for as many answers.
+	fewFilters = 16
+	// manyFilters is from how many on the memory for them is given back.
+	manyFilters = 4096
+)
+
 // handleSubscribe takes SUBSCRIBE. The subscriptions are in force before SUBACK leaves; retained messages follow it.
 func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 	sc := &c.sh.scratch[w.Loop]
@@ -36,6 +44,10 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 		batch = w.NewBatch()
 	}
 	var replays []*session.Replay
+	var answered map[string]struct{} // filters with a replay, if there are many
+	if len(p.Subscriptions) > fewFilters {
+		answered = make(map[string]struct{})
+	}
 	codes := sc.codes[:0]
 	for _, sub := range p.Subscriptions {
 		filter := c.mounted(string(sub.Filter))
@@ -45,16 +57,25 @@ func (c *Conn) handleSubscribe(w *router.Worker, f mqtt.Frame) error {
 		rh := opts.RetainHandling()
 		// None for shared subscriptions (MQTT 5 §4.8.2), nor where the client asked for none (§3.8.3.1).
 		if !code.IsError() && !shared && (rh == 0 || rh == 1 && !existed) {
+			if _, again := answered[filter]; again {
+				continue // one answer will do
+			}
+			if answered != nil {
+				answered[filter] = struct{}{}
+			}
 			if r := w.PrepareReplay(c.s, filter, opts, subID); r != nil {
 				replays = append(replays, r)
 				if batch != nil {
-					w.StoreReplay(c.s, r, batch)
+					w.StoreReplay(c.s, r, opts, subID, batch)
 				}
 			}
 		}
 	}
 	sc.codes = codes
 	frame, err := (&mqtt.Suback{PacketID: p.PacketID, Codes: codes}).Append(nil, c.version)
+	if cap(p.Subscriptions) > manyFilters {
+		*p, sc.codes = mqtt.Subscribe{}, nil // not kept for the next, which is small again
+	}
 	if err != nil {
 		return err
 	}
@@ -132,6 +153,9 @@ func (c *Conn) handleUnsubscribe(w *router.Worker, f mqtt.Frame) error {
 	}
 	sc.codes = codes
 	frame, err := (&mqtt.Unsuback{PacketID: p.PacketID, Codes: slices.Clone(codes)}).Append(nil, c.version)
+	if cap(p.Filters) > manyFilters {
+		*p, sc.codes = mqtt.Unsubscribe{}, nil
+	}
 	if err != nil {
 		return err
 	}

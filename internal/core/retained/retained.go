@@ -164,6 +164,19 @@ func (s *Store) Bytes() int64 {
 	return s.bytes
 }
 
+// Fits reports whether m may be stored where all messages together must not cost more than limit: there is room, or m is not
+// larger than what it takes the place of.
+func (s *Store) Fits(m *message.Message, limit int64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	size := int64(m.Size())
+	if len(m.Payload) == 0 || s.bytes+size <= limit {
+		return true
+	}
+	it, ok := s.topics.Get(item{topic: m.Topic})
+	return ok && size <= int64(it.m.Size())
+}
+
 // Expire removes up to max messages that have expired at now (unix milliseconds), the earliest first, and returns them.
 // Fewer than max: no more have expired. Whoever deletes them elsewhere too must compare Seq, as their topics may have
 // new messages by then.

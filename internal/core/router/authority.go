@@ -26,6 +26,22 @@ func (r *Router) SetAuthorizer(a Authorizer) {
 	}
 }
 
+// Forget has what is remembered of the receivers of topics looked up anew.
+func (r *Router) Forget() { r.renamed.Add(1) }
+
+// mayHaveRetained reports whether whoever retained a message could publish it now. Mosquitto has been attacked by messages
+// retained before a right was taken away (CVE-2018-12546).
+func (w *Worker) mayHaveRetained(m *message.Message) bool {
+	return m.From == nil || w.auth.Authorizer == nil || !w.r.o.Limits.Current().CheckRetainSource ||
+		w.auth.MayPublish(m.From, m.Topic, m.QoS, true).Allowed
+}
+
+// RoomToRetain reports whether a message may be retained, as far as the memory of all retained messages goes.
+func (r *Router) RoomToRetain(m *message.Message) bool {
+	limit := r.o.Limits.Current().MaxRetainedBytes
+	return limit <= 0 || r.retained.Fits(m, limit)
+}
+
 // SetMaxClients bounds the sessions from now on; those that are there stay.
 func (r *Router) SetMaxClients(n int) { r.most.Store(int64(n)) }
 

@@ -160,6 +160,11 @@ func (l *loader) Will(k session.Key, w *session.Will) {
 
 // Retained adds a retained message.
 func (l *loader) Retained(m *message.Message) {
+	if after := l.r.o.Limits.Current().RetainExpiry; after > 0 && m.Expires == 0 && len(m.Payload) > 0 {
+		c := *m.Own() // it was retained without the option
+		c.Expires = l.now + after
+		m = &c
+	}
 	l.r.retained.Load(func(yield func(*message.Message) bool) { yield(m) })
 }
 

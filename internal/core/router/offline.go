@@ -163,6 +163,11 @@ func (w *Worker) PublishWill(will *Will) {
 		c.Expires = w.Now + int64(will.Expiry)*1000
 		m = &c
 	}
+	if m.Retain && !w.r.RoomToRetain(m) { // nobody could be told
+		c := *m
+		c.Retain = false
+		m = &c
+	}
 	w.PublishOwn(m)
 }
 

@@ -73,6 +73,11 @@ func (w *Worker) retain(p *session.Publication) {
 		w.r.retained.Set(m, nil) // made anew after a restart
 		return
 	}
+	if after := w.r.o.Limits.Current().RetainExpiry; after > 0 && m.Expires == 0 {
+		c := *m // what is delivered now has no end
+		c.Expires = w.Now + after
+		m = &c
+	}
 	old, seq := w.r.retained.Set(m, func(seq uint64) {
 		// The sequence is given under the lock that orders the topic; the store keeps the highest (DESIGN rule 4).
 		if len(m.Payload) == 0 {

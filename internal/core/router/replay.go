@@ -20,35 +20,30 @@ func (w *Worker) PrepareReplay(s *session.Session, filter string, opts mqtt.SubO
 	}
 	r := &session.Replay{
 		Source: w.r.retained.Cursor(filter), Filter: filter, Grant: grantOf(opts, subID), NoLocal: opts.NoLocal(), Held: true,
-		Options: opts, SubID: subID,
 	}
 	s.SetReplays(append(s.Replays(), r))
 	return r
 }
 
 // StoreReplay notes with a subscription that its answer has begun: a restart begins it anew.
-func (w *Worker) StoreReplay(s *session.Session, r *session.Replay, batch session.Batch) {
-	batch.PutSubscription(s.Key, r.Filter, r.Options|session.ReplayUnfinished, r.SubID)
+func (w *Worker) StoreReplay(s *session.Session, r *session.Replay, opts mqtt.SubOptions, subID uint32, batch session.Batch) {
+	batch.PutSubscription(s.Key, r.Filter, opts|session.ReplayUnfinished, subID)
 	r.Stored = true
 }
 
-// finishReplay takes that back. An older answer to the same filter leaves it to the newer one.
+// finishReplay takes that back, with the subscription as it is now. An older answer to the same filter leaves it to the newer
+// one.
 func (w *Worker) finishReplay(s *session.Session, r *session.Replay) {
 	if !r.Stored || slices.ContainsFunc(s.Replays(), func(o *session.Replay) bool { return o != r && o.Filter == r.Filter }) {
 		return
 	}
-	b := w.NewBatch()
-	b.PutSubscription(s.Key, r.Filter, r.Options, r.SubID)
-	b.Commit(nil)
-}
-
-// changeReplays has the answers that are under way to a filter end with the subscription as it is now.
-func (w *Worker) changeReplays(s *session.Session, filter string, opts mqtt.SubOptions, subID uint32) {
-	for _, r := range s.Replays() {
-		if r.Filter == filter {
-			r.Options, r.SubID = opts, subID
-		}
+	opts, subID, ok := w.r.subs.Get(r.Filter, s.Sub)
+	if !ok {
+		return
 	}
+	b := w.NewBatch()
+	b.PutSubscription(s.Key, r.Filter, opts, subID)
+	b.Commit(nil)
 }
 
 // endReplays ends what is left of the answers to a subscription that is no more [MQTT-3.10.4-2].
@@ -77,7 +72,7 @@ func (w *Worker) Replay(s *session.Session) (again bool) {
 		msgs, done := r.Source.Next(w.Now, step, w.replay[:0])
 		sent += max(len(msgs), step/4)
 		for _, m := range msgs {
-			if w.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) {
+			if w.mayReceive(s.ID(), m.Topic) && !(r.NoLocal && isOwn(m.From, s)) && w.mayHaveRetained(m) {
 				w.pub.Start(m, w.Now)
 				s.DeliverRetained(&w.Turn, &w.pub, &r.Grant)
 				w.Commit(nil)

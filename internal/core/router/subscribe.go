@@ -13,7 +13,6 @@ func (w *Worker) Subscribe(s *session.Session, filter string, opts mqtt.SubOptio
 		existed = w.r.groups.join(w.r.shared, group, rest, s, opts, subID)
 	} else {
 		existed = w.r.subs.Subscribe(filter, s.Sub, opts, subID)
-		w.changeReplays(s, filter, opts, subID)
 		s.SubscriptionsChanged()
 	}
 	if batch != nil {

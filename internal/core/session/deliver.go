@@ -105,7 +105,7 @@ func (s *Session) deliver(t *Turn, p *Publication, g *Grant, retain bool, group 
 	}
 	// QoS 0 that was kept for the absent may still wait: what comes live stands behind it.
 	if qos > 0 || limits.QueueQoS0 && (s.conn == nil || s.out != nil && s.out.backlog() > 0) {
-		return s.deliverQueued(t, p, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group})
+		return s.deliverQueued(t, p, entry{qos: qos, retain: retain, subIDs: g.SubIDs, shared: group, size: uint32(len(p.M.Payload))})
 	}
 	if s.conn == nil {
 		return Unavailable // QoS 0 is not kept for the absent (MQTT 5 §4.1)
@@ -239,6 +239,9 @@ func (s *Session) congested() bool { return s.conn.Out().Bytes() > s.limits.Curr
 func (s *Session) windowOpen() bool {
 	o := s.out
 	if o.inflight >= int(s.maxInflight) {
+		return false
+	}
+	if most := s.limits.Current().MaxInflightBytes; most > 0 && o.flying >= most {
 		return false
 	}
 	next := o.nextSeq

@@ -29,6 +29,7 @@ type entry struct {
 	shared Group            // the shared group it came through; nil: none
 	subIDs []uint32
 	seq    uint64
+	size   uint32 // of the payload, which counts as long as it is in flight; 0: a released one's is not known
 	qos    byte
 	retain bool
 	state  entryState
@@ -45,9 +46,10 @@ type outgoing struct {
 	ring       []entry // length is a power of two
 	head       int
 	n          int
-	next       int // entries sent on this connection
-	inflight   int // of those, not done
-	waiting    int // entries not sent on this connection and not done
+	next       int   // entries sent on this connection
+	inflight   int   // of those, not done
+	flying     int64 // their payloads, bytes
+	waiting    int   // entries not sent on this connection and not done
 	nextSeq    uint64
 	bytes      int64
 	minExpires int64 // no queued message expires before; 0: none does
@@ -118,6 +120,7 @@ func (o *outgoing) advance() {
 	if o.at(o.next).state != stateDone {
 		o.waiting--
 		o.inflight++
+		o.flying += int64(o.at(o.next).size)
 	}
 	o.next++
 }
@@ -130,6 +133,7 @@ func (o *outgoing) finish(i int, l *Limits) {
 	}
 	if i < o.next {
 		o.inflight--
+		o.flying -= int64(e.size)
 	} else {
 		o.waiting--
 	}
@@ -179,7 +183,7 @@ func (o *outgoing) forget(e *entry, l *Limits) {
 
 // rewind prepares for a new connection: all that is not done is sent again, in the original order [MQTT-4.6.0-1].
 func (o *outgoing) rewind() {
-	o.next, o.inflight, o.waiting = 0, 0, 0
+	o.next, o.inflight, o.waiting, o.flying = 0, 0, 0, 0
 	for i := range o.n {
 		if o.at(i).state != stateDone {
 			o.waiting++

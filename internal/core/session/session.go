@@ -13,7 +13,6 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/outbox"
 	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
-	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
 
 // largestPacket is what a fixed header can say (MQTT 5 §2.1.4), in bytes, itself included.
@@ -33,9 +32,6 @@ type Replay struct {
 	NoLocal bool // leaves out what the client published itself [MQTT-3.8.3-3]
 	Held    bool // SUBACK has not left
 	Stored  bool // the store knows that it is unfinished
-	// Options and SubID are those of the subscription now.
-	Options mqtt.SubOptions
-	SubID   uint32
 }
 
 // Replays are the session's unfinished replays. Owner of the connection only.
@@ -76,16 +72,27 @@ type Limits struct {
 	MaxInflight    int   // QoS 1 and 2 messages sent and not acknowledged, per client
 	MaxQueued      int   // messages waiting per session beyond those in flight; 0: no limit
 	MaxQueuedBytes int64 // their size per session; 0: no limit of its own
-	OutboxBytes    int   // bytes waiting for the socket per connection, beyond which QoS 0 is dropped and QoS 1 and 2 wait
-	MaxTopicAlias  uint16
-	QueueQoS0      bool           // keep QoS 0 messages for absent sessions too
-	UpgradeQoS     bool           // deliver at the subscription's QoS even if the message was published at a lower one
-	MemoryLimit    int64          // all outboxes and queues together; 0: none
-	Paged          bool           // the store gives queues back, so that they need not lie in memory
-	Outboxes       *outbox.Budget // what all outboxes hold
-	Queued         atomic.Int64   // what all queues hold
-	Kept           atomic.Int64   // how many messages that are, each counted once
-	changed        atomic.Pointer[Limits]
+	// MaxInflightBytes bounds the payloads of the messages sent and not acknowledged, per client: no more are sent while they
+	// reach it. 0: no limit.
+	MaxInflightBytes int64
+	OutboxBytes      int // bytes waiting for the socket per connection, beyond which QoS 0 is dropped and QoS 1 and 2 wait
+	MaxTopicAlias    uint16
+	QueueQoS0        bool  // keep QoS 0 messages for absent sessions too
+	UpgradeQoS       bool  // deliver at the subscription's QoS even if the message was published at a lower one
+	MemoryLimit      int64 // all outboxes and queues together; 0: none
+	// MaxRetainedBytes bounds the retained messages of all topics together, which MemoryLimit does not count; 0: no limit.
+	MaxRetainedBytes int64
+	// RetainExpiry is after how many milliseconds a retained message without an expiry of its own ends; 0: never.
+	RetainExpiry int64
+	// CheckRetainSource has a retained message sent only if its publisher could still publish it.
+	CheckRetainSource bool
+	// Duplicates has a message that several subscriptions of a session match sent once for each of them.
+	Duplicates bool
+	Paged      bool           // the store gives queues back, so that they need not lie in memory
+	Outboxes   *outbox.Budget // what all outboxes hold
+	Queued     atomic.Int64   // what all queues hold
+	Kept       atomic.Int64   // how many messages that are, each counted once
+	changed    atomic.Pointer[Limits]
 }
 
 // Change replaces the bounds while sessions use them: those of to count from now on. A connection that is there keeps the

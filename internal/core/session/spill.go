@@ -185,7 +185,7 @@ func (s *Session) Paged(items []Item, group func(Key) Group, next uint64, err er
 	for i := range items {
 		it := &items[i]
 		o.takeReleased(sp, it.Seq)
-		e := entry{seq: it.Seq, qos: it.QoS, retain: it.Retain, subIDs: it.SubIDs, stored: true}
+		e := entry{seq: it.Seq, qos: it.QoS, retain: it.Retain, subIDs: it.SubIDs, stored: true, size: uint32(len(it.M.Payload))}
 		if it.Group != 0 {
 			if g := group(it.Group); g != nil {
 				e.shared = g

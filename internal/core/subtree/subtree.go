@@ -194,6 +194,22 @@ func (t *Tree) Has(filter string, s SubscriberID) bool {
 	return n != 0 && t.findSub(s, n) != 0
 }
 
+// Get returns the options and the identifier of the subscription of s to filter.
+func (t *Tree) Get(filter string, s SubscriberID) (opts mqtt.SubOptions, subID uint32, ok bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	n := t.findPath(filter)
+	if n == 0 {
+		return 0, 0, false
+	}
+	i := t.findSub(s, n)
+	if i == 0 {
+		return 0, 0, false
+	}
+	p := t.subs.at(i)
+	return p.opts, p.subID, true
+}
+
 // Count is the number of subscriptions of s.
 func (t *Tree) Count(s SubscriberID) int {
 	t.mu.RLock()
