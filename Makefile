@@ -10,7 +10,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 # Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
 CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: help build test test-all deps vet lint budgets race fuzz cross man completions fmt clean
+.PHONY: help build test test-all deps vet lint budgets race fuzz cross man completions deb sbom fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,6 +46,12 @@ cross: ## build for every platform of CROSS, under bin/
 
 man: ## manual pages and completions, made from the commands and options, under bin/doc
 	$(GO) run ./docs/man -out bin/doc -version '$(VERSION)'
+
+deb: ## Debian packages for DEBARCH (this machine's architecture; or e.g. "amd64 arm64 armhf"), under bin/
+	VERSION='$(VERSION)' ./deploy/debian/build.sh $(or $(DEBARCH),$(shell dpkg --print-architecture))
+
+sbom: build ## bill of materials (CycloneDX) and licences of what bin/nightjar is made of, under bin/
+	$(GO) run ./deploy/sbom -version '$(VERSION)' -sbom bin/nightjar.cdx.json -licences bin/licences.txt bin/nightjar
 
 completions: man ## completions for bash, zsh and fish, under bin/doc/completions
 
