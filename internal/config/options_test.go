@@ -124,6 +124,8 @@ var effects = []struct {
 	{"receive_maximum 5", func(s *Settings) any { return s.Own.ReceiveMaximum }, "5"},
 	{"max_subscriptions 5", func(s *Settings) any { return s.Own.MaxSubscriptions }, "5"},
 	{"max_outbox_bytes 8K", func(s *Settings) any { return s.Own.OutboxBytes }, "8192"},
+	{"max_retained_bytes 1M", func(s *Settings) any { return s.Own.RetainedBytes }, "1048576"},
+	{"max_retained_bytes 5M", func(s *Settings) any { return s.Own.RetainedBytes }, "5242880"},
 	{"match_cache 5", func(s *Settings) any { return s.Own.MatchCache }, "5"},
 	{"shutdown_time 500ms", func(s *Settings) any { return s.Own.ShutdownTime }, "500ms"},
 	{"profile 127.0.0.1:6060", func(s *Settings) any { return s.Own.Profile }, "127.0.0.1:6060"},
