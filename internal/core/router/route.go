@@ -49,9 +49,9 @@ type stamp struct{ subs, shared, acl uint64 }
 type receiver struct {
 	s     *session.Session
 	epoch uint32
+	nth   int32 // of the session's subscriptions this is for that one alone, from 1; 0: it is for all
 	grant session.Grant
 	own   *session.Grant // for messages that the receiver published itself; nil: no No Local, the same
-	nth   int32          // of the session's subscriptions this is for that one alone, from 1; 0: it is for all
 }
 
 func (w *Worker) stamp(rt *route) (s stamp) {

@@ -120,13 +120,13 @@ func (r *Router) Worker(loop int, now int64) *Worker {
 	return w
 }
 
-// EndTurn flushes what the loop's turn has filled and folds its counters.
+// EndTurn folds the counters of the loop's turn and flushes what it has filled: who has an answer finds it counted.
 func (r *Router) EndTurn(loop int) {
 	w := r.workers[loop]
 	w.CommitTurn() // before its messages leave: their receivers may be quick
+	w.Fold(&r.stats)
 	w.Flush()
 	w.CommitLater()
-	w.Fold(&r.stats)
 	w.Work = 0
 	w.Short = r.o.Limits.OverMemory()
 }
