@@ -80,6 +80,9 @@ func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
 		problems = append(problems, config.Problem{Position: config.Position{File: s.ConfigFile}, Severity: config.Warning,
 			Text: "the port on the command line is not used, because the configuration has listeners"})
 	}
+	if dir := os.Getenv("MOSQUITTO_PERSISTENCE_LOCATION"); dir != "" { // containers set it
+		c.Store.Location = dir
+	}
 	switch {
 	case s.Quiet:
 		c.Log.Overruled = "quiet"
