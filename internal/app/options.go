@@ -34,7 +34,7 @@ func commonLimits(c *config.Settings) broker.ConnectionLimits {
 	l.MaxPayload = int(c.MaxPayload)
 	l.ConnectTimeout, l.MaxOpening = c.Own.ConnectTimeout, c.Own.MaxOpening
 	l.PacketTimeout, l.PacketRate = c.Own.PacketTimeout, int(c.Own.PacketRate)
-	l.ReceiveMaximum = uint16(c.Own.ReceiveMaximum)
+	l.ReceiveMaximum = receiveMaximum(c)
 	l.MaxKeepAlive = uint16(c.MaxKeepAlive)
 	l.MaxSubscriptions = c.Own.MaxSubscriptions
 	if c.SessionExpiry > 0 {
@@ -42,6 +42,17 @@ func commonLimits(c *config.Settings) broker.ConnectionLimits {
 	}
 	l.RetainAvailable = c.RetainAvailable
 	return l
+}
+
+// receiveMaximum is what MQTT 5 clients are told; Mosquitto has one limit for both directions.
+func receiveMaximum(c *config.Settings) uint16 {
+	switch {
+	case c.Own.ReceiveMaximum > 0:
+		return uint16(c.Own.ReceiveMaximum)
+	case c.MaxInflight > 0:
+		return uint16(c.MaxInflight)
+	}
+	return math.MaxUint16
 }
 
 // listenerLimits are those of one listener.

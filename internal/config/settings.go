@@ -71,7 +71,7 @@ type Own struct {
 	MaxOpening       int
 	PacketTimeout    time.Duration
 	PacketRate       Size
-	ReceiveMaximum   int
+	ReceiveMaximum   int // 0: as MaxInflight
 	MaxSubscriptions int
 	OutboxBytes      Size
 	RetainedBytes    Size
@@ -302,7 +302,7 @@ func Defaults() *Settings {
 		MaxQueued: 1000, MemoryLimit: 256 << 20, RetainAvailable: true, SysInterval: 10 * time.Second, User: "mosquitto",
 		PacketBuffer: 4096, ConnectionMessages: true,
 		Own: Own{MaxConnect: 262_144, ConnectTimeout: 10 * time.Second, MaxOpening: 2000, PacketTimeout: 20 * time.Second,
-			PacketRate: 256, ReceiveMaximum: 20, OutboxBytes: 1 << 20, RetainedBytes: 256 << 20, MaxSubscriptions: 100_000, MatchCache: 16384, ShutdownTime: 5 * time.Second},
+			PacketRate: 256, OutboxBytes: 1 << 20, RetainedBytes: 256 << 20, MaxSubscriptions: 100_000, MatchCache: 16384, ShutdownTime: 5 * time.Second},
 		Security: defaultSecurity(),
 		Throttle: Throttle{Throttle: true, Free: 5, First: time.Second, Longest: 15 * time.Minute, Forget: time.Hour,
 			Entries: 65536, HashQueue: 1024, RememberLogins: 10000},
