@@ -100,6 +100,7 @@ func New(o Options) (*Broker, error) {
 		Config: o.ConnectionLimits, Router: b.router, Authenticator: o.Authenticator, Enhanced: o.Enhanced, Log: o.Logger,
 		Addresses: listener.Addresses, Certificate: listener.Certificate,
 	}, engine.Loops())
+	b.shared.SetControl(o.Control)
 	loaded := make(chan error, 1)
 	engine.PostLoop(0, func(loop int, now int64) { loaded <- b.router.Worker(loop, now).Load() })
 	if err := <-loaded; err != nil {

@@ -2,11 +2,15 @@ package broker
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nightjar-mqtt/nightjar/internal/core/conn"
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
+	"github.com/nightjar-mqtt/nightjar/mqtt/topic"
 )
 
 // Client is what there is to tell of a connected client, and its figures.
@@ -28,6 +32,24 @@ func (b *Broker) Clients(match func(*Identity) bool) []Client {
 	defer mu.Unlock()
 	slices.SortFunc(out, func(a, b Client) int { return cmp.Compare(a.ClientID, b.ClientID) })
 	return out
+}
+
+// Retained goes through the retained messages that match a filter, by topic, until fn returns false.
+func (b *Broker) Retained(filter string, fn func(topic string, payload []byte) bool) error {
+	if err := topic.ValidFilter([]byte(filter)); err != nil {
+		return fmt.Errorf("broker: filter %q: %w", filter, err)
+	}
+	const page = 64
+	for c, done := b.router.Retained(filter), false; !done; {
+		var msgs []*message.Message
+		msgs, done = c.Next(time.Now().UnixMilli(), page, nil)
+		for _, m := range msgs {
+			if !fn(m.Topic, m.Payload) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // Disconnect ends the connections of the clients of which match says so, and returns how many. MQTT 5 clients get DISCONNECT

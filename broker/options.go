@@ -37,6 +37,8 @@ type (
 	Step = conn.Step
 	// Authorizer decides what a client may publish, subscribe to and receive.
 	Authorizer = router.Authorizer
+	// Control answers what clients publish to $CONTROL.
+	Control = conn.Control
 	// Decision is an Authorizer's answer.
 	Decision = router.Decision
 	// Store makes durable what must survive.
@@ -120,6 +122,7 @@ type Options struct {
 	Authenticator Authenticator // nil: everybody may connect
 	Enhanced      Enhanced      // nil: no enhanced authentication
 	Authorizer    Authorizer    // nil: everything is allowed
+	Control       Control       // nil: nobody may publish to $CONTROL
 	Store         Store         // nil: nothing survives the process
 }
 

@@ -41,6 +41,7 @@ func (b *Broker) Reload(o Options) error {
 	b.relimit(o.ConnectionLimits)
 	b.shared.SetMaxConnections(o.MaxConnections)
 	b.shared.SetHooks(o.Authenticator, o.Enhanced)
+	b.shared.SetControl(o.Control)
 	b.o = o
 	b.barrier()
 	return nil

@@ -51,6 +51,10 @@ func (c *Conn) handlePublish(w *router.Worker, f mqtt.Frame) error {
 		c.refusePublish(w, p, code)
 		return nil
 	}
+	if m.Topic[0] == '$' && isControl(m.Topic) {
+		c.command(w, p, m)
+		return nil
+	}
 	if p.QoS > 0 && !c.throttled && c.sh.Router.Limits().OverMemory() {
 		c.throttled = true
 		c.sh.throttle(c)
@@ -197,13 +201,12 @@ func (c *Conn) resolveAlias(p *mqtt.Publish) error {
 
 // reserved: topics that clients do not publish to (MQTT 5 §4.7.2). Others that begin with $ are the clients' own.
 func reserved(topic string) bool {
-	return message.IsSys(topic) || topic == "$CONTROL" || strings.HasPrefix(topic, "$CONTROL/") ||
-		topic == "$share" || strings.HasPrefix(topic, "$share/")
+	return message.IsSys(topic) || topic == "$CONTROL" || isControl(topic) || topic == "$share" || strings.HasPrefix(topic, "$share/")
 }
 
 // mayPublish decides on one message.
 func (c *Conn) mayPublish(m *message.Message) (code mqtt.ReasonCode, why string) {
-	if m.Topic[0] == '$' && reserved(m.Topic) {
+	if m.Topic[0] == '$' && reserved(m.Topic) && !(isControl(m.Topic) && c.sh.common.control.Load() != nil) {
 		return mqtt.NotAuthorized, "reserved topic"
 	}
 	if limit := c.live().MaxPayload; limit > 0 && len(m.Payload) > limit {

@@ -21,7 +21,8 @@ type common struct {
 	counts         counts
 	paused         pausedConns
 	hooks          atomic.Pointer[hooks]
-	closing        atomic.Bool // the broker shuts down: nobody is accepted any more
+	control        atomic.Pointer[Control] // nil: there is none
+	closing        atomic.Bool             // the broker shuts down: nobody is accepted any more
 }
 
 // listener is what the connections of one listener share, whatever its settings were when they came.

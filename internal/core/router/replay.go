@@ -3,6 +3,7 @@ package router
 import (
 	"slices"
 
+	"github.com/nightjar-mqtt/nightjar/internal/core/retained"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
 )
@@ -10,6 +11,9 @@ import (
 // replaySlice is how many retained messages one turn sends to a client: a `#` over a million topics must not keep a loop
 // from its other clients.
 const replaySlice = 256
+
+// Retained walks over the retained messages that match a filter. Any goroutine, one at a time.
+func (r *Router) Retained(filter string) *retained.Cursor { return r.retained.Cursor(filter) }
 
 // PrepareReplay prepares the retained messages for a new subscription; nil: there are none. They are a cursor over the
 // retained store, not queue entries, and leave out what is retained from now on: that comes live. They are held until
