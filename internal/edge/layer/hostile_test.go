@@ -101,7 +101,7 @@ const request = "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnecti
 func openWS(t *testing.T) (*conn, *socket, *sink) {
 	t.Helper()
 	s, h := new(socket), new(sink)
-	l := WebSocket(NewShared(1, new(outbox.Budget)), nil, func(netloop.Conn) netloop.Handler { return h })(s).(*conn)
+	l := WebSocket(NewShared(1, new(outbox.Budget)), Requests{}, func(netloop.Conn) netloop.Handler { return h })(s).(*conn)
 	l.Opened(0, 0)
 	l.Data(0, 0, []byte(request+"Sec-WebSocket-Protocol: mqtt\r\n\r\n"))
 	if reply := s.take(); !bytes.HasPrefix(reply, []byte("HTTP/1.1 101 ")) {
@@ -270,7 +270,7 @@ func TestUpgrade(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := new(socket)
-			l := WebSocket(NewShared(1, nil), nil, func(netloop.Conn) netloop.Handler { return new(sink) })(s).(*conn)
+			l := WebSocket(NewShared(1, nil), Requests{}, func(netloop.Conn) netloop.Handler { return new(sink) })(s).(*conn)
 			l.Opened(0, 0)
 			l.Data(0, 0, []byte(request+tt.headers+"\r\n"))
 			reply := string(s.drain(l, 1))
@@ -290,7 +290,7 @@ func TestUpgrade(t *testing.T) {
 // TestNotHTTP: MQTT without WebSocket is told apart at its first byte.
 func TestNotHTTP(t *testing.T) {
 	s := new(socket)
-	l := WebSocket(NewShared(1, nil), nil, func(netloop.Conn) netloop.Handler { return new(sink) })(s).(*conn)
+	l := WebSocket(NewShared(1, nil), Requests{}, func(netloop.Conn) netloop.Handler { return new(sink) })(s).(*conn)
 	l.Opened(0, 0)
 	l.Data(0, 0, []byte("\x10\x0e\x00\x04MQTT"))
 	s.run(1)
@@ -413,7 +413,7 @@ func TestEndOfPeer(t *testing.T) {
 	closing := masked(ws.NewCloseFrame(ws.NewCloseFrameBody(ws.StatusNormalClosure, "")))
 	open := func(t *testing.T) (*conn, *socket, *slow) {
 		s, h := new(socket), new(slow)
-		l := WebSocket(NewShared(1, new(outbox.Budget)), nil, func(c netloop.Conn) netloop.Handler { h.c = c; return h })(s).(*conn)
+		l := WebSocket(NewShared(1, new(outbox.Budget)), Requests{}, func(c netloop.Conn) netloop.Handler { h.c = c; return h })(s).(*conn)
 		l.Opened(0, 0)
 		l.Data(0, 0, []byte(request+"\r\n"))
 		return l, s, h

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	mathrand "math/rand/v2"
@@ -181,7 +182,7 @@ var setups = []setup{
 		return stream{c, c, c}
 	}},
 	{"ws", func(_, b *Shared, _ *tls.Config, h func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-		return WebSocket(b, nil, h)
+		return WebSocket(b, Requests{}, h)
 	}, func(t *testing.T, address string, _ *x509.CertPool) stream {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
@@ -190,7 +191,7 @@ var setups = []setup{
 		return upgradeWS(t, c)
 	}},
 	{"wss", func(a, b *Shared, cfg *tls.Config, h func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-		return TLS(a, cfg, false, WebSocket(b, nil, h))
+		return TLS(a, cfg, false, WebSocket(b, Requests{}, h))
 	}, func(t *testing.T, address string, pool *x509.CertPool) stream {
 		return upgradeWS(t, dialTLS(t, address, pool))
 	}},
@@ -318,7 +319,7 @@ func TestWebSocketRefusals(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address, _ := serve(t, "", func(e netloop.Engine, b *outbox.Budget) func(netloop.Conn) netloop.Handler {
-				return WebSocket(NewShared(e.Loops(), b), nil, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
+				return WebSocket(NewShared(e.Loops(), b), Requests{}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
 			})
 			c, err := net.Dial("tcp", address)
 			if err != nil {
@@ -342,7 +343,7 @@ func TestWebSocketRefusals(t *testing.T) {
 // TestWebSocketOrigins: a page from elsewhere is refused with 403, a request that is none with an error, and both are closed.
 func TestWebSocketOrigins(t *testing.T) {
 	address, _ := serve(t, "", func(e netloop.Engine, b *outbox.Budget) func(netloop.Conn) netloop.Handler {
-		return WebSocket(NewShared(e.Loops(), b), []string{"https://good.example"}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
+		return WebSocket(NewShared(e.Loops(), b), Requests{Origins: []string{"https://good.example"}}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
 	})
 	request := "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n"
 	for _, tt := range []struct{ name, request, want string }{
@@ -371,6 +372,33 @@ func TestWebSocketOrigins(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPlainRequests: what wants no WebSocket is answered and closed, while WebSockets open as before.
+func TestPlainRequests(t *testing.T) {
+	address, _ := serve(t, "", func(e netloop.Engine, b *outbox.Budget) func(netloop.Conn) netloop.Handler {
+		return WebSocket(NewShared(e.Loops(), b), Requests{Plain: func(request []byte) []byte {
+			return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(request), request)
+		}}, func(c netloop.Conn) netloop.Handler { return &echo{c: c} })
+	})
+	for request, want := range map[string]string{
+		"GET /a HTTP/1.1\r\nHost: x\r\n\r\nmore":                                           "HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n": "HTTP/1.1 4",
+	} {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(c)
+		if err != nil || !strings.HasPrefix(string(got), want) || strings.Contains(want, "200") && string(got) != want {
+			t.Errorf("%q: got %q, %v", request, got, err)
+		}
 	}
 }
 

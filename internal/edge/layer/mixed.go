@@ -3,10 +3,10 @@ package layer
 import "github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 
 // Mixed makes handlers that take MQTT with and without WebSocket on one port: an HTTP request begins with a letter, CONNECT
-// never does. Without WebSocket nothing is copied. sh and origins are as for WebSocket.
-func Mixed(sh *Shared, origins []string, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
+// never does. Without WebSocket nothing is copied. sh and r are as for WebSocket.
+func Mixed(sh *Shared, r Requests, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
 	return func(below netloop.Conn) netloop.Handler {
-		m := &mixed{Conn: below, sh: sh, origins: origins}
+		m := &mixed{Conn: below, sh: sh, requests: r}
 		m.above = newHandler(m)
 		m.target = m.above
 		return m
@@ -19,7 +19,7 @@ type mixed struct {
 	netloop.Conn
 	above, target netloop.Handler
 	sh            *Shared
-	origins       []string
+	requests      Requests
 	known         bool
 }
 
@@ -29,7 +29,7 @@ func (m *mixed) Data(loop int, now int64, raw []byte) (n, need int, again bool) 
 	if !m.known && len(raw) > 0 {
 		m.known = true
 		if raw[0] >= 'A' && raw[0] <= 'Z' {
-			l := newConn(m.sh, m.Conn, &wsCodec{origins: m.origins})
+			l := newConn(m.sh, m.Conn, &wsCodec{requests: m.requests})
 			l.above = m.above
 			m.Conn, m.target = l, l
 			l.codec.start(l)

@@ -74,7 +74,7 @@ func FuzzProxy(f *testing.F) {
 func TestMixedStaysThin(t *testing.T) {
 	s, h := new(socket), new(sink)
 	var c netloop.Conn
-	l := Mixed(NewShared(1, nil), nil, func(below netloop.Conn) netloop.Handler { c = below; return h })(s)
+	l := Mixed(NewShared(1, nil), Requests{}, func(below netloop.Conn) netloop.Handler { c = below; return h })(s)
 	l.Opened(0, 0)
 	l.Data(0, 0, []byte{0x10, 0})
 	if c.Out() != &s.out || string(h.got) != "\x10\x00" {
@@ -90,7 +90,7 @@ func TestMixedStaysThin(t *testing.T) {
 func TestMixedSwitches(t *testing.T) {
 	s, h := new(socket), new(sink)
 	var c netloop.Conn
-	l := Mixed(NewShared(1, nil), nil, func(below netloop.Conn) netloop.Handler { c = below; return h })(s)
+	l := Mixed(NewShared(1, nil), Requests{}, func(below netloop.Conn) netloop.Handler { c = below; return h })(s)
 	l.Opened(0, 0)
 	var pieces [][]byte
 	for _, b := range []byte(request + "Sec-WebSocket-Protocol: mqtt\r\n\r\n") {

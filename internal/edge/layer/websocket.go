@@ -16,10 +16,18 @@ import (
 	"github.com/nightjar-mqtt/nightjar/internal/edge/netloop"
 )
 
-// WebSocket makes handlers whose connections carry MQTT in binary WebSocket frames (RFC 6455; MQTT 5 §6). origins are the
-// values of the Origin header that are taken; none: any.
-func WebSocket(sh *Shared, origins []string, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
-	return wrap(sh, func() codec { return &wsCodec{origins: origins} }, newHandler)
+// Requests says which HTTP requests are taken. The zero value takes those that open a WebSocket, from anywhere.
+type Requests struct {
+	// Origins are the values of the Origin header that are taken; none: any.
+	Origins []string
+	// Plain answers requests that do not want a WebSocket, with a whole HTTP response, after which the connection is closed;
+	// nil: they are refused. It is called on a goroutine of its own and may take its time.
+	Plain func(request []byte) (response []byte)
+}
+
+// WebSocket makes handlers whose connections carry MQTT in binary WebSocket frames (RFC 6455; MQTT 5 §6).
+func WebSocket(sh *Shared, r Requests, newHandler func(netloop.Conn) netloop.Handler) func(netloop.Conn) netloop.Handler {
+	return wrap(sh, func() codec { return &wsCodec{requests: r} }, newHandler)
 }
 
 // maxRequest bounds the HTTP request that opens a WebSocket.
@@ -29,15 +37,15 @@ const maxRequest = 8 << 10
 const maxWSFrame = 0xFFFF
 
 type wsCodec struct {
-	l       *conn
-	origins []string
-	up      bool
-	rest    int   // bytes to send of a packet that is larger than a frame; for the goroutine that encodes
-	left    int64 // payload bytes of the present frame still to come
-	mask    [4]byte
-	at      int  // place in the mask
-	started bool // a message is under way: only continuation frames may follow
-	mute    bool // no close frame is due: an HTTP answer was given, or it is sent
+	l        *conn
+	requests Requests
+	up       bool
+	rest     int   // bytes to send of a packet that is larger than a frame; for the goroutine that encodes
+	left     int64 // payload bytes of the present frame still to come
+	mask     [4]byte
+	at       int  // place in the mask
+	started  bool // a message is under way: only continuation frames may follow
+	mute     bool // no close frame is due: an HTTP answer was given, or it is sent
 	// last is the close frame that is due when the rest is sent; nil: the usual one.
 	last *ws.Frame
 	// owed is the payload of the last ping that came while much waited for the peer; only it is answered (RFC 6455 §5.5.3).
@@ -59,6 +67,9 @@ func (c *wsCodec) decode(raw, dst []byte) (n int, clear []byte, err error) {
 	if !c.up {
 		if n, err = c.upgrade(raw); n == 0 || err != nil {
 			return n, dst, err
+		}
+		if !c.up { // it is being answered
+			return len(raw), dst, nil
 		}
 	}
 	for n < len(raw) {
@@ -159,6 +170,12 @@ func (c *wsCodec) upgrade(raw []byte) (n int, err error) {
 		return 0, nil
 	}
 	n = end + 4
+	if c.mute {
+		return n, nil
+	}
+	if c.requests.Plain != nil && !wantsWebSocket(raw[:n]) {
+		return n, c.answer(slices.Clone(raw[:n]))
+	}
 	var reply bytes.Buffer
 	u := ws.Upgrader{ReadBufferSize: maxRequest, ProtocolCustom: chooseProtocol, OnHeader: c.checkOrigin}
 	_, err = u.Upgrade(struct {
@@ -177,6 +194,39 @@ func (c *wsCodec) upgrade(raw []byte) (n int, err error) {
 	return n, nil
 }
 
+// wantsWebSocket reports whether a request has the header field that every one for a WebSocket has (RFC 6455 §4.1).
+func wantsWebSocket(request []byte) bool {
+	for line := range bytes.Lines(request) {
+		if name, _, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(bytes.TrimSpace(name), []byte("Sec-WebSocket-Key")) {
+			return true
+		}
+	}
+	return false
+}
+
+// answers bounds the requests that are answered at a time, of all listeners.
+var answers = make(chan struct{}, 32)
+
+// answer has a request answered that wants no WebSocket, and the connection closed.
+func (c *wsCodec) answer(request []byte) error {
+	select {
+	case answers <- struct{}{}:
+	default:
+		return c.refuse("503 Service Unavailable", "too many HTTP requests at a time")
+	}
+	c.mute = true
+	go func() {
+		defer func() { <-answers }()
+		response := c.requests.Plain(request)
+		c.l.below.Post(func(loop int, now int64) {
+			_, _ = c.l.below.Out().Append(response)
+			c.l.eof = true
+			c.l.settle(loop, now)
+		})
+	}()
+	return nil
+}
+
 // chooseProtocol prefers mqtt [MQTT-6.0.0-4]; mqttv3.1 is what clients before MQTT 3.1.1 asked for. A client that asks for
 // others only is refused, one that asks for none is not, as Mosquitto has it.
 func chooseProtocol(offered []byte) (chosen string, ok bool) {
@@ -192,7 +242,7 @@ func chooseProtocol(offered []byte) (chosen string, ok bool) {
 }
 
 func (c *wsCodec) checkOrigin(key, value []byte) error {
-	if len(c.origins) > 0 && strings.EqualFold(string(key), "Origin") && !slices.Contains(c.origins, string(value)) {
+	if origins := c.requests.Origins; len(origins) > 0 && strings.EqualFold(string(key), "Origin") && !slices.Contains(origins, string(value)) {
 		return ws.RejectConnectionError(ws.RejectionStatus(403), ws.RejectionReason("origin not allowed"))
 	}
 	return nil

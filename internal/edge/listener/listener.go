@@ -25,6 +25,9 @@ type Transport struct {
 	Mixed bool
 	// Origins are the values of the header Origin that WebSocket requests may have; none: any.
 	Origins []string
+	// Plain answers HTTP requests on a WebSocket listener that do not want a WebSocket, with a whole HTTP response; the
+	// connection is closed then. It is called on goroutines of its own. nil: they are refused.
+	Plain func(request []byte) (response []byte)
 	// Proxy has connections begin with a header of the PROXY protocol; nil: not. It comes before TLS.
 	Proxy *layer.Proxy
 }
@@ -46,10 +49,10 @@ func New(t Transport, ls *Layers, sh *conn.Shared) Factory {
 	protocols := []string{"mqtt"} // as registered with IANA
 	switch {
 	case t.Mixed:
-		handler = layer.Mixed(ls.ws, t.Origins, handler)
+		handler = layer.Mixed(ls.ws, layer.Requests{Origins: t.Origins, Plain: t.Plain}, handler)
 		protocols = []string{"mqtt", "http/1.1"}
 	case t.WebSocket:
-		handler = layer.WebSocket(ls.ws, t.Origins, handler)
+		handler = layer.WebSocket(ls.ws, layer.Requests{Origins: t.Origins, Plain: t.Plain}, handler)
 		protocols = []string{"http/1.1"}
 	}
 	switch {
