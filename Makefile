@@ -10,7 +10,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 # Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
 CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: help build test test-all deps vet lint budgets race fuzz cross man completions deb sbom fmt clean
+.PHONY: help build test test-all deps vet lint budgets race crash fuzz cross man completions deb sbom fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -37,6 +37,9 @@ race: ## every test with the race detector
 	$(GO) test -race -timeout 20m $(TESTFLAGS) ./...
 
 test-all: test fuzz cross ## the above, long fuzzing and all platforms
+
+crash: ## 300 kills of the process, 1,000 power cuts, every call of a failing disk in turn
+	$(GO) test -timeout 60m -v ./test/crash -crash.long
 
 fuzz: ## every fuzz target for FUZZTIME (10m) each
 	./test/fuzz.sh $(FUZZTIME)

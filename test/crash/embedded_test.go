@@ -28,8 +28,8 @@ type embedded struct {
 	sync pebble.Sync
 	// keep is how much of what was not synced survives, percent; below 0: random for each cut, and half of the time nothing.
 	keep int
-	// roomy leaves the store its usual sizes.
-	roomy bool
+	// roomy leaves the store its usual sizes; tiny makes it write tables and merge them all the time.
+	roomy, tiny bool
 	// inject is asked before each operation on the file system; nil: nothing fails.
 	inject func(op errorfs.Op) error
 	// cutIn counts down with operations that change something; the power is cut when it comes to 0.
@@ -75,6 +75,13 @@ func (e *embedded) log() string {
 	defer e.logs.mu.Unlock()
 	s := e.logs.buf.String()
 	return s[max(0, len(s)-6000):]
+}
+
+// spacious is a file system that has room, and says so: MemFS cannot.
+type spacious struct{ vfs.FS }
+
+func (spacious) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	return vfs.DiskUsage{TotalBytes: 1 << 40, AvailBytes: 1 << 39, UsedBytes: 1 << 39}, nil
 }
 
 func (e *embedded) record(r *history.Recorder) { e.rec = r }
@@ -134,10 +141,13 @@ func (e *embedded) start(int) (string, error) {
 	e.next, e.fatal, e.fallen = nil, nil, make(chan struct{})
 	e.mu.Unlock()
 	log := slog.New(slog.NewTextHandler(&e.logs, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	so := pebble.Options{Dir: "data", FS: errorfs.Wrap(e.fs, errorfs.InjectorFunc(e.operation)), Sync: e.sync, Logger: log, Fatal: e.fall}
+	so := pebble.Options{Dir: "data", FS: spacious{errorfs.Wrap(e.fs, errorfs.InjectorFunc(e.operation))}, Sync: e.sync, Logger: log, Fatal: e.fall}
 	if !e.roomy {
 		// Small, so that what a large store does now and then happens here all the time.
 		so.MemTableBytes, so.CacheBytes = 128<<10, 64<<10
+	}
+	if e.tiny {
+		so.MemTableBytes, so.CacheBytes = 16<<10, 1<<10
 	}
 	store, err := pebble.Open(so)
 	if err != nil {

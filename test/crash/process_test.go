@@ -31,7 +31,7 @@ type target interface {
 }
 
 // startTimeout is how long a broker may take from its start until it listens, on a busy machine.
-const startTimeout = 30 * time.Second
+const startTimeout = 20 * time.Second
 
 // process is a broker that is a process of its own.
 type process struct {

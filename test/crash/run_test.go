@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	long    = flag.Bool("crash.long", false, "300 kills and 1,000 power cuts instead of a few")
+	long    = flag.Bool("crash.long", false, "300 kills, 1,000 power cuts and all failing calls instead of a few")
 	program = flag.String("crash.program", "", "test this nightjar instead of building one")
+	starts  = flag.Bool("crash.starts", false, "TestFaults: have the disk fail while the broker starts, too")
 	seed    = flag.Uint64("crash.seed", 0, "begin with this seed; 0: another one each time")
 )
 
