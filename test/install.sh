@@ -2,7 +2,8 @@
 # Installs what the tests of the client, of the commands and of the protocol
 # need from Debian: mosquitto (broker to compare with), mosquitto-clients, openssl,
 # haproxy (the PROXY protocol as it is spoken), prometheus (promtool, which checks the metrics),
-# man-db (the manual pages are printed without a warning).
+# man-db (the manual pages are printed without a warning), systemd, logrotate and adduser (the Debian package is installed in a
+# system of its own).
 # What test/interop needs is installed by test/interop/install.sh.
 set -euo pipefail
 
@@ -13,6 +14,9 @@ command -v openssl >/dev/null || need+=(openssl)
 command -v promtool >/dev/null || need+=(prometheus)
 [ -x /usr/sbin/haproxy ] || need+=(haproxy)
 command -v man >/dev/null || need+=(man-db)
+[ -x /lib/systemd/systemd ] || need+=(systemd)
+[ -x /usr/sbin/logrotate ] || need+=(logrotate)
+command -v adduser >/dev/null || need+=(adduser)
 if [ ${#need[@]} -eq 0 ]; then
   exit 0
 fi

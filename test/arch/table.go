@@ -130,9 +130,10 @@ var table = []rule{
 	// with our own encoder it would share our own mistakes.
 	{pkg: "test/arch"},
 	{pkg: "test/mosquitto"},
-	{pkg: "test/package", tests: []string{"internal/access/authority"}},
+	{pkg: "test/package"},
 	{pkg: "test/attack"},
 	{pkg: "test/conformance/...", imports: []string{"broker", "internal/store/..."}, modules: []string{sys}},
+	{pkg: "test/dropin", tests: []string{"client", "internal/access/authority", "internal/config", "mqtt", "test/conformance"}},
 	{pkg: "test/interop/...", imports: []string{"broker"}, modules: []string{"github.com/eclipse-paho", "github.com/eclipse/paho"}},
 	{pkg: "test/crash/...", imports: []string{"mqtt", "mqtt/topic"}, tests: []string{"broker/...", "internal/store/...", "test/mosquitto"}},
 	{pkg: "test/sim/...", imports: []string{"broker/...", "client", "internal/core/...", "internal/store/...", "mqtt", "mqtt/topic"}},
