@@ -89,7 +89,7 @@ func (s *Settings) LoadConfig() (*config.Settings, config.Problems) {
 	case s.Verbose:
 		c.Log.Overruled = "verbose"
 	}
-	return c, append(problems, c.Unsupported()...)
+	return c, problems
 }
 
 // Run serves until SIGINT or SIGTERM. A second signal ends the process at once. What is wrong with a configuration file is

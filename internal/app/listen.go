@@ -19,6 +19,7 @@ type socket struct {
 	broker.Listener
 	sockets []net.Listener
 	scheme  string
+	site    *httpSite // of protocol http_api; nil: MQTT clients connect
 }
 
 func (s *socket) String() string {
@@ -67,6 +68,9 @@ func (v *server) openListener(c *config.Settings, l *config.Listener) (*socket, 
 		return nil, err
 	}
 	out := &socket{Listener: b, scheme: l.Protocol}
+	if l.Protocol == "http_api" {
+		out.site = &httpSite{c, l, b.Certificates}
+	}
 	s := broker.Socket{Path: l.Path, Mode: os.FileMode(l.SocketMode), Domain: l.SocketDomain, Interface: l.BindInterface}
 	if l.Path == "" {
 		s.Address = net.JoinHostPort(l.Host, strconv.Itoa(l.Port))
@@ -92,7 +96,10 @@ func opening(l *config.Listener, addr net.Addr) (out []string) {
 		return []string{fmt.Sprintf("Opening unix listen socket on path %s.", l.Path)}
 	}
 	kinds := []string{"websockets"}
-	if l.Protocol == "mqtt" {
+	switch l.Protocol {
+	case "http_api":
+		kinds = []string{"http api"}
+	case "mqtt":
 		kinds = []string{"ipv6"}
 		switch a, ok := addr.(*net.TCPAddr); {
 		case ok && a.IP.To4() != nil:
@@ -111,7 +118,7 @@ func opening(l *config.Listener, addr net.Addr) (out []string) {
 func (v *server) brokerListener(c *config.Settings, l *config.Listener) (broker.Listener, error) {
 	limits := listenerLimits(c, l)
 	out := broker.Listener{Name: l.Name(), Limits: &limits, Transport: broker.Transport{
-		WebSocket: l.Protocol == "websockets", Mixed: l.Protocol == "mqtt+websockets", Origins: l.Origins, Proxy: proxy(l)}}
+		WebSocket: l.Protocol == "websockets", Mixed: l.Protocol == "mqtt+websockets", Origins: l.Origins, Proxy: proxy(l), Plain: plainFiles(l.HTTPDir)}}
 	if !l.TLS.Used() {
 		return out, nil
 	}

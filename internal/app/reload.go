@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nightjar-mqtt/nightjar/broker"
@@ -33,7 +34,8 @@ func (v *server) reload() {
 	changes := config.Diff(v.c, c)
 	config.Keep(v.c, c)
 	if err := v.apply(c); err != nil {
-		v.log.Error("the configuration is not reloaded; the old one stays in force", "reason", err)
+		v.logEach(err)
+		v.log.Error("Error found: the configuration is not reloaded; the old one stays in force")
 		return
 	}
 	v.c = c
@@ -65,7 +67,7 @@ func (v *server) apply(c *config.Settings) error {
 		return errors.Join(err, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
 	o := brokerOptions(c)
-	o.Authenticator, o.Authorizer = v.gate, v.access
+	o.Authenticator, o.Authorizer, o.Control = v.gate, v.access, v.control.of(c)
 	o.Engine, o.Loops, o.MatchCache = "", 0, 0 // they stay
 	if err := v.b.Reload(o); err != nil {
 		p.abandon()
@@ -73,6 +75,7 @@ func (v *server) apply(c *config.Settings) error {
 		return errors.Join(err, back, v.logs.Reload(logOptions(v.c, v.s.Stdout, v.s.Stderr)))
 	}
 	v.gate.set(c)
+	v.control.set(c)
 	v.followListeners(p)
 	if n := v.b.Recheck(change.Revoked); n > 0 {
 		v.log.Log(noContext, broker.LevelNotice, "clients were disconnected that may no longer connect", "count", n)
@@ -89,6 +92,7 @@ func (v *server) apply(c *config.Settings) error {
 type plan struct {
 	opened  []*socket
 	changed []broker.Listener // all that stay
+	http    []httpChange      // those with protocol http_api that stay
 	gone    []string
 }
 
@@ -98,6 +102,9 @@ func (v *server) planListeners(c *config.Settings) (p plan, err error) {
 	for _, l := range v.b.Listeners() {
 		running[l.Name] = true
 	}
+	for name := range v.http {
+		running[name] = true
+	}
 	var opening []*config.Listener
 	for _, l := range c.Listeners {
 		if !running[l.Name()] {
@@ -105,6 +112,17 @@ func (v *server) planListeners(c *config.Settings) (p plan, err error) {
 			continue
 		}
 		delete(running, l.Name())
+		if a := v.http[l.Name()]; a != nil {
+			if err := v.planHTTP(&p, c, l, a); err != nil {
+				p.abandon()
+				return p, err
+			}
+			continue
+		}
+		if l.Protocol == "http_api" {
+			p.abandon()
+			return p, fmt.Errorf("%s: %s cannot change to protocol http_api by a reload; restart the broker", l.Position, l.Name())
+		}
 		b, err := v.brokerListener(c, l)
 		if err != nil {
 			p.abandon()
@@ -125,8 +143,11 @@ func (v *server) planListeners(c *config.Settings) (p plan, err error) {
 func (p *plan) abandon() {
 	closeAll(p.opened)
 	for _, l := range p.changed {
-		if l.Certificates != nil {
-			l.Certificates.Close()
+		closeCertificates(l)
+	}
+	for _, change := range p.http {
+		if change.to.certificates != nil {
+			change.to.certificates.Close()
 		}
 	}
 }
@@ -139,7 +160,15 @@ func (v *server) followListeners(p plan) {
 			v.log.Error("a listener could not be changed", "listener", l.Name, "reason", err)
 		}
 	}
+	for _, change := range p.http {
+		change.a.update(change.to)
+	}
 	for _, name := range p.gone {
+		if a := v.http[name]; a != nil {
+			a.close()
+			delete(v.http, name)
+			continue
+		}
 		ctx, cancel := context.WithTimeout(noContext, stopTime)
 		if err := v.b.StopListener(ctx, name, errListenerGone); err != nil {
 			v.log.Error("a listener could not be stopped", "listener", name, "reason", err)

@@ -319,20 +319,23 @@ func TestACLReload(t *testing.T) {
 	expect("b/1")
 }
 
-// TestUnsupported: what is not there keeps a configuration from starting, by name.
+// TestUnsupported: what cannot be keeps a configuration from starting, by name.
 func TestUnsupported(t *testing.T) {
-	for _, line := range []string{"enable_control_api true", "listener 0 DIR/s\nprotocol http_api", "listener 0 DIR/s\nhttp_dir /srv"} {
+	for line, want := range map[string]string{
+		"connection a\naddress b\ntopic #":                      "bridges are not supported by this version",
+		"plugin /usr/lib/mosquitto_dynamic_security.so":         "dynamic security is not supported by this version",
+		"plugin /usr/lib/other.so":                              "takes no plugins in C",
+		"listener 0 DIR/s\ncertfile c\nkeyfile k\ntls_engine e": "OpenSSL's engines are not there",
+		"listener 0 DIR/s\npsk_hint h":                          "pre-shared keys",
+		"log_dest dlt":                                          "dlt",
+	} {
 		s := DefaultSettings()
 		s.ConfigFile = filepath.Join(t.TempDir(), "m.conf")
 		if err := os.WriteFile(s.ConfigFile, []byte(line), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		var problems config.Problems
-		err := Run(s)
-		parts := strings.Split(line, "\n")
-		option, _, _ := strings.Cut(parts[len(parts)-1], " ")
-		want := fmt.Sprintf(":%d: option '%s': ", len(parts), option)
-		if !errors.As(err, &problems) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "not supported by this version") {
+		if err := Run(s); !errors.As(err, &problems) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, not %q", line, err, want)
 		}
 	}

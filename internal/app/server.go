@@ -29,6 +29,8 @@ type server struct {
 	systemd *systemd.Notifier
 	passed  []systemd.Socket // by systemd, and no listener has them yet
 	sockets []*socket
+	http    map[string]*httpAPI // by the name of the listener
+	control controlAPI
 	failed  chan error
 	stopped chan struct{} // closed when the broker ends
 	sysStop chan struct{} // ends $SYS; nil: there is none
@@ -91,7 +93,7 @@ func (v *server) runConfig(signals <-chan os.Signal) error {
 		return err
 	}
 	if err := v.start(); err != nil {
-		v.log.Error(err.Error())
+		v.logEach(err)
 		if v.c.Log.Stderr {
 			return LoggedError{err}
 		}
@@ -100,6 +102,17 @@ func (v *server) runConfig(signals <-chan os.Signal) error {
 	v.log.Info("nightjar version " + v.s.Version + " running")
 	v.ready()
 	return v.await(signals)
+}
+
+// logEach writes a line for each of the errors that err joins: each names another file or setting.
+func (v *server) logEach(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // the parts are looked at one by one
+		for _, e := range joined.Unwrap() {
+			v.logEach(e)
+		}
+		return
+	}
+	v.log.Error(err.Error())
 }
 
 // LoggedError is an error that stands on stderr already.
@@ -171,6 +184,8 @@ func (v *server) start() (err error) {
 	v.gate = newGate(v.access, v.c)
 	o := brokerOptions(v.c)
 	o.Logger, o.Authenticator, o.Authorizer = v.log, v.gate, v.access
+	v.control.set(v.c)
+	o.Control = v.control.of(v.c)
 	if o.Store, err = openStore(&v.c.Store, v.log); err != nil {
 		return err
 	}
@@ -178,6 +193,11 @@ func (v *server) start() (err error) {
 	if v.b, err = newBroker(o); err != nil {
 		return err
 	}
+	v.atEnd(func() {
+		for _, a := range v.http {
+			a.close()
+		}
+	})
 	v.logs.PublishTo(func(topic string, payload []byte) { _ = v.b.Publish(topic, payload, 2, false) })
 	v.serveAll()
 	return v.publishSys(v.c.SysInterval)
@@ -202,6 +222,19 @@ func (v *server) serveAll() {
 
 // serve lets clients in by a socket.
 func (v *server) serve(l *socket) {
+	if l.site != nil {
+		a := v.newHTTPAPI(l)
+		if v.http == nil {
+			v.http = make(map[string]*httpAPI)
+		}
+		v.http[l.Name] = a
+		go func() {
+			if err := a.serve(l.sockets); err != nil {
+				v.failed <- fmt.Errorf("%s failed: %w", l.Name, err)
+			}
+		}()
+		return
+	}
 	go func() {
 		err := v.b.ServeListener(l.Listener, l.sockets...)
 		if err != nil && !errors.Is(err, broker.ErrShutdown) {

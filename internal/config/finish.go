@@ -163,6 +163,9 @@ func (p *parser) checkListener(l *Listener) {
 			fail("certfile", "certfile and keyfile cannot be used with `enable_proxy_protocol 2`.", "cannot be used with the PROXY protocol version 2: TLS ends at the proxy")
 		}
 	}
+	if l.Protocol == "http_api" && l.ProxyProtocol != "" {
+		fail("protocol", "", "http_api takes no PROXY headers")
+	}
 	if l.ProxyRequireTLS && l.ProxyProtocol != "2" {
 		fail("proxy_protocol_v2_require_tls", "", "needs enable_proxy_protocol 2")
 	}

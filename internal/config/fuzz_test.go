@@ -38,7 +38,7 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 		if problems.Err() == nil {
-			_, _ = s.Lint(), s.Unsupported()
+			_ = s.Lint()
 			if changes := Diff(s, s); len(changes) > 0 {
 				t.Errorf("it differs from itself: %v", changes)
 			}

@@ -42,7 +42,7 @@ type Option struct {
 	Obsolete string
 	// Refused says why the option cannot be, and what to use instead.
 	Refused string
-	// NotYet options are parsed and checked, but this version does nothing with them: see Unsupported.
+	// NotYet options are parsed and checked, and keep a configuration from being used: this version does nothing with them.
 	NotYet bool
 
 	bind  func(t *target) any // a pointer to what the option sets
