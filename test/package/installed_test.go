@@ -30,7 +30,7 @@ func TestInstalled(t *testing.T) {
 	}{
 		{"install", install}, {"hardening", hardening}, {"everything a broker does is allowed", configure}, {"the log is rotated", rotate},
 		{"the store's tools", tools}, {"killed", killed}, {"hung", hung}, {"upgraded", upgraded}, {"wrong configuration", wrongConfig},
-		{"sockets of systemd", sockets}, {"removed and purged", removed}, {"beside Mosquitto", besideMosquitto},
+		{"sockets of systemd", sockets}, {"removed and purged", removed}, {"beside Mosquitto", besideMosquitto}, {"the image's contents", image},
 	} {
 		begin := time.Now()
 		if !t.Run(step.name, step.do) {
@@ -271,7 +271,9 @@ func removed(t *testing.T) {
 	must(t, "rm", "/etc/nightjar/acl", "/etc/nightjar/ca.crt", "/etc/nightjar/ca.key", "/etc/nightjar/localhost.crt", "/etc/nightjar/localhost.key")
 	must(t, "dpkg", "--no-triggers", "--purge", "nightjar")
 	left := strings.Fields(try("find", "/etc", "/lib/systemd", "/usr", "/var", "-xdev", "-name", "*nightjar*", "-not", "-path", "/usr/local/*"))
-	left = slices.DeleteFunc(left, func(path string) bool { return strings.HasPrefix(path, "/var/lib/systemd/") || strings.HasPrefix(path, "/var/cache/man/") })
+	left = slices.DeleteFunc(left, func(path string) bool {
+		return strings.HasPrefix(path, "/var/lib/systemd/") || strings.HasPrefix(path, "/var/cache/man/")
+	})
 	if len(left) > 0 {
 		t.Errorf("left behind: %s", left)
 	}
@@ -289,7 +291,45 @@ func besideMosquitto(t *testing.T) {
 	must(t, "systemctl", "disable", "--now", "mosquitto")
 	must(t, "systemctl", "enable", "--now", "nightjar")
 	talk(t, "instead of Mosquitto")
-	must(t, "dpkg", "--no-triggers", "--purge", "nightjar")
+	must(t, "systemctl", "stop", "nightjar")
+}
+
+// image: there is no Docker here, so what its file says is done by hand: the program and its configuration in an otherwise empty
+// root, started by the words of the file and as its user.
+func image(t *testing.T) {
+	file := must(t, "cat", "/test/Dockerfile")
+	word := func(pattern string) string {
+		found := regexp.MustCompile(`(?m)^` + pattern + `$`).FindStringSubmatch(file)
+		if found == nil {
+			t.Fatalf("the Dockerfile has no line %s", pattern)
+		}
+		return found[1]
+	}
+	list := func(text string) []string { return strings.Split(strings.Trim(text, `"`), `", "`) }
+	user, volume, entry, args := word(`USER (\d+:\d+)`), word(`VOLUME (/\S+)`), list(word(`ENTRYPOINT \[(.*)\]`)), list(word(`CMD \[(.*)\]`))
+	const root = "/tmp/image"
+	must(t, "mkdir", "-p", root+"/usr/bin", root+"/etc/nightjar", root+volume)
+	must(t, "cp", "/usr/bin/nightjar", root+"/usr/bin/")
+	must(t, "cp", "/test/docker.conf", root+word(`COPY deploy/docker/nightjar.conf (\S+)`))
+	must(t, "chown", user, root+volume)
+	run := func(args ...string) []string {
+		return slices.Concat([]string{"chroot", "--userspec=" + user, root}, entry, args)
+	}
+	if out := try("chroot", run(args...)[1:]...); !strings.Contains(out, volume+"/passwords") {
+		t.Errorf("without a user it should say what is missing: %s", out)
+	}
+	first := regexp.MustCompile(`nightjar passwd (-c \S+) alice`).FindStringSubmatch(must(t, "cat", "/test/docker.conf"))
+	must(t, "chroot", run(slices.Concat([]string{"passwd", "-b"}, strings.Fields(first[1]), []string{"alice", "secret"})...)[1:]...)
+	must(t, "chroot", run("check", args[len(args)-1])[1:]...)
+	must(t, "systemd-run", append([]string{"--unit=image"}, run(args...)...)...)
+	eventually(t, "the broker serves", func() bool {
+		return try("nightjar", "pub", "-u", "alice", "-P", "secret", "-t", "a", "-m", "b", "-q", "1") == ""
+	})
+	talk(t, "from the image", "-u", "alice", "-P", "secret")
+	must(t, "systemctl", "stop", "image")
+	if out := must(t, "systemctl", "show", "--value", "--property=Result", "image"); strings.TrimSpace(out) != "success" {
+		t.Errorf("stopped: %s", out)
+	}
 }
 
 // talk has a retained message published, and received as it is.

@@ -123,6 +123,8 @@ func boot(t *testing.T, deb []byte) {
 	}
 	copyFile(t, self, filepath.Join(folder, "package.test"))
 	copyFile(t, "boot.sh", filepath.Join(folder, "boot.sh"))
+	copyFile(t, root+"/deploy/docker/Dockerfile", filepath.Join(folder, "Dockerfile"))
+	copyFile(t, root+"/deploy/docker/nightjar.conf", filepath.Join(folder, "docker.conf"))
 	if err := os.WriteFile(filepath.Join(folder, "nightjar.deb"), deb, 0o600); err != nil {
 		t.Fatal(err)
 	}
