@@ -46,7 +46,7 @@ func (s *settings) match(_ context.Context, r *record.Record) error {
 	for i := range all {
 		id := &message.Identity{ClientID: fmt.Sprint("client-", i)}
 		rt.Claim(id.ClientID, nil)
-		all[i], _ = w.Bind(id, true)
+		all[i], _, _ = w.Bind(id, true)
 	}
 	topics := make([]string, n)
 	for i := range n {

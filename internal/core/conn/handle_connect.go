@@ -275,22 +275,33 @@ func (c *Conn) accept(w *router.Worker) {
 		c.yield(w)
 		return
 	}
-	s, present := w.Bind(c.id, su.clean)
+	s, present, ended := w.Bind(c.id, su.clean)
 	c.s = s
 	c.sh.common.bound.Add(1)
 	was := s.Expiry()
 	s.SetExpiry(su.expiry)
-	if !s.Durable() {
+	forget := ended != nil && ended.Durable()
+	if !s.Durable() && !forget {
 		c.welcome(w, present, resumed)
 		return
 	}
-	// A session that the client is told of is one that a restart finds.
+	// A session that the client is told of is one that a restart finds, and one that it has ended is not.
 	c.state = stateWaiting
 	if !resumed {
 		c.t.Pause()
 	}
 	b := w.NewBatch()
-	b.PutSession(&session.Record{Key: s.Key, ClientID: c.id.ClientID, Username: c.id.Username, Expiry: su.expiry})
+	if forget {
+		b.DeleteSession(ended.Key)
+	}
+	c.storeSession(w, b, s, present, was)
+}
+
+// storeSession has the session stored, if it is durable, with what b has already, and goes on then. was is its expiry before.
+func (c *Conn) storeSession(w *router.Worker, b session.Batch, s *session.Session, present bool, was uint32) {
+	if s.Durable() {
+		b.PutSession(&session.Record{Key: s.Key, ClientID: c.id.ClientID, Username: c.id.Username, Expiry: s.Expiry()})
+	}
 	w.CommitBatch(b, router.Then(func(w *router.Worker, err error) {
 		switch {
 		case c.state == stateClosed:

@@ -394,3 +394,47 @@ func TestRefusedRetainedIsTakenBack(t *testing.T) {
 	sub.do("SUBSCRIBE 1 # qos=1")
 	sub.expect("CONNACK", "SUBACK 1 1", `PUBLISH a "kept" qos=1 id=1 retain`)
 }
+
+// A session that a clean start has ended is gone from the store before CONNACK says so, also when the new one is not stored.
+func TestCleanStartIsStored(t *testing.T) {
+	st := defaults()
+	w := newWorld(t, &st)
+	old := w.connect("a", "expiry=100")
+	old.hangUp()
+	w.run()
+	w.store.holdAll = true
+	w.store.holdBack()
+	c := w.connect("a", "v3 clean")
+	c.expect()
+	w.store.answer(nil, nil)
+	w.run()
+	c.expect("CONNACK")
+	if _, ok := w.store.session("a"); ok {
+		t.Error("the store has the old session")
+	}
+}
+
+// What the store has refused for a shared group's queue is not in it: the publisher repeats it, and a QoS 2 message must
+// not come twice.
+func TestRefusedGroupQueue(t *testing.T) {
+	st := defaults()
+	w := newWorld(t, &st)
+	m := w.connect("m", "expiry=100")
+	m.do("SUBSCRIBE 1 $share/g/t qos=2")
+	m.hangUp()
+	w.run()
+	pub := w.connect("pub", "expiry=100")
+	pub.do(`PUBLISH t "once" qos=2 id=1`)
+	pub.expect("CONNACK", "PUBREC 1")
+	w.store.holdBack()
+	pub.do("PUBREL 1")
+	w.store.answer(&session.ErrRefused{Reason: "the disk is full"}, nil)
+	w.run()
+	pub.expect("DISCONNECT 0x97", "closed")
+	pub = w.connect("pub", "expiry=100")
+	pub.do("PUBREL 1")
+	pub.expect("CONNACK session-present", "PUBCOMP 1")
+	m = w.connect("m", "expiry=100")
+	w.run()
+	m.expect("CONNACK session-present", `PUBLISH t "once" qos=2 id=1`)
+}

@@ -22,13 +22,14 @@ func (fn Then) Committed(w *Worker, err error) { fn(w, err) }
 
 // commit is one batch on its way to stable storage, and what goes on when it is there, on the loop that began it.
 type commit struct {
-	r     *Router
-	loop  int
-	state atomic.Int32
-	err   error
-	gates []session.Gate
-	kept  []session.RetainedChange
-	done  []Waiter
+	r      *Router
+	loop   int
+	state  atomic.Int32
+	err    error
+	gates  []session.Gate
+	groups []session.GroupGate
+	kept   []session.RetainedChange
+	done   []Waiter
 }
 
 const (
@@ -52,7 +53,7 @@ func (w *Worker) Commit(done Waiter) {
 	}
 	p.Batch = nil
 	c := w.turnCommit()
-	c.gates = append(c.gates, p.Gated...)
+	c.gates, c.groups = append(c.gates, p.Gated...), append(c.groups, p.GroupGated...)
 	if p.Retained.Seq != 0 {
 		c.kept = append(c.kept, p.Retained)
 	}
@@ -112,10 +113,15 @@ func (c *commit) finish(w *Worker) {
 		w.r.retained.Settle(k.Topic, k.Seq, k.Old, c.err)
 	}
 	for i, g := range c.gates {
-		g.S.Stored(&w.Turn, g.Seq, c.err)
+		if m := g.S.Stored(&w.Turn, g.Seq, c.err); m != nil && g.Back != nil {
+			g.Back.Group.(*Group).putBack(w, m, *g.Back)
+		}
 		if i+1 == len(c.gates) || c.gates[i+1].S != g.S {
 			w.Pump(g.S)
 		}
+	}
+	for _, g := range c.groups {
+		g.G.(*Group).settled(w, g.Seq, c.err)
 	}
 	for _, d := range c.done {
 		d.Committed(w, c.err)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
 	"github.com/nightjar-mqtt/nightjar/internal/core/session"
 	"github.com/nightjar-mqtt/nightjar/internal/core/subtree"
 	"github.com/nightjar-mqtt/nightjar/mqtt"
@@ -239,9 +240,45 @@ func (g *Group) store(w *Worker, p *session.Publication, sh *session.Shared) {
 	w.dequeueWith(p, *sh)
 	b, k := p.Store(&w.Turn), g.StoreKey()
 	b.PutGroup(k, g.name, g.filter) // each time: it is not known whether it was stored
+	sh.Was, sh.WasSeq, sh.Pending = sh.Owner, sh.Seq, true
 	sh.Owner, sh.Seq = k, g.nextSeq
 	g.nextSeq++
+	p.GroupGated = append(p.GroupGated, session.GroupGate{G: g, Seq: sh.Seq})
 	b.Enqueue(k, sh.Seq, &session.Queued{M: sh.M, QoS: sh.M.QoS, Retain: sh.M.Retain})
+}
+
+// settled is told what became of the storing of an entry. Refused, it is the leaver's again if it came from one; a
+// publisher repeats it.
+func (g *Group) settled(w *Worker, seq uint64, err error) {
+	g.mu.Lock()
+	i := slices.IndexFunc(g.queue, func(sh session.Shared) bool { return sh.Pending && sh.Seq == seq })
+	switch {
+	case i < 0:
+	case err == nil:
+		g.queue[i].Pending = false
+	case g.queue[i].Was != 0:
+		sh := &g.queue[i]
+		sh.Owner, sh.Seq, sh.Pending = sh.Was, sh.WasSeq, false
+	default:
+		g.uncount(w, g.queue[i])
+		g.queue = slices.Delete(g.queue, i, i+1)
+		w.CountDrop(session.DropStore, 1)
+	}
+	g.mu.Unlock()
+	g.drain(w)
+}
+
+// putBack takes a message that a member could not be given because the store refused that: it stands where it stood.
+func (g *Group) putBack(w *Worker, m *message.Message, from session.Shared) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return
+	}
+	from.M = m
+	w.r.o.Limits.Hold(m)
+	g.queue = slices.Insert(g.queue, 0, from)
+	g.all.backlog.Add(1)
 }
 
 func (g *Group) push(w *Worker, sh session.Shared) {
@@ -283,7 +320,13 @@ func (g *Group) give(w *Worker, p *session.Publication, from session.Shared) (gi
 			g.recorded = true
 			p.Store(&w.Turn).PutGroup(g.StoreKey(), g.name, g.filter)
 		}
+		gated := len(p.Gated)
 		if o := m.s.DeliverShared(&w.Turn, p, &m.grant, g); o == session.Delivered || o == session.Dropped {
+			if len(p.Gated) > gated && from.Owner != 0 {
+				back := from
+				back.Group = g
+				p.Gated[gated].Back = &back
+			}
 			g.turn = (at + 1) % len(g.members)
 			w.dequeueWith(p, from)
 			return true, true
@@ -307,6 +350,9 @@ func (g *Group) drainOne(w *Worker) bool {
 		return false
 	}
 	first := g.queue[0]
+	if first.Pending {
+		return false
+	}
 	w.pub.Start(first.M, w.Now)
 	if first.M.Expired(w.Now) {
 		w.CountDrop(session.DropExpired, 1)

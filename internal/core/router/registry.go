@@ -67,8 +67,9 @@ func (r *Router) Claim(id string, h Holder) (prev Holder, full bool) {
 }
 
 // Bind gives the holder its session: the one that is there, or a new one for clean. A will that waited for the old
-// session is cancelled when it goes on [MQTT-3.1.3-9] and sent when it ends.
-func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, present bool) {
+// session is cancelled when it goes on [MQTT-3.1.3-9] and sent when it ends. ended is the session that does, nil if none:
+// the caller has the store delete it, if it is durable.
+func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, present bool, ended *session.Session) {
 	r := w.r
 	sh := r.sessions.shard(id.ClientID)
 	sh.mu.Lock()
@@ -97,12 +98,14 @@ func (w *Worker) Bind(id *message.Identity, clean bool) (s *session.Session, pre
 		r.offline.remove(off)
 	}
 	if old != nil && !present {
-		w.endSession(old)
+		w.dissolve(old, old.End(&w.Turn))
 		w.sendWill(old, off)
+		w.CommitTurn() // what it leaves to others is stored before it is deleted
+		ended = old
 	} else if off != nil && off.will != nil {
 		w.deleteWill(old)
 	}
-	return s, present
+	return s, present, ended
 }
 
 // Leave takes a connection's session away from it: it stays for the absent client, or ends. will is due after its delay,

@@ -1,6 +1,9 @@
 package session
 
-import "github.com/nightjar-mqtt/nightjar/mqtt"
+import (
+	"github.com/nightjar-mqtt/nightjar/internal/core/message"
+	"github.com/nightjar-mqtt/nightjar/mqtt"
+)
 
 // AckResult is what an acknowledgement from the client meant.
 type AckResult int
@@ -59,7 +62,7 @@ func (s *Session) Pubrec(t *Turn, id uint16, reason mqtt.ReasonCode) (r AckResul
 	e.state = stateReleasing
 	batch = t.Shared()
 	batch.Release(s.Key, e.seq)
-	return AckTaken, false, batch, Gate{s, e.seq}
+	return AckTaken, false, batch, Gate{S: s, Seq: e.seq}
 }
 
 // Pubcomp handles PUBCOMP: the QoS 2 delivery is complete.
@@ -92,17 +95,17 @@ func (s *Session) inFlight(id uint16) (int, AckResult) {
 
 // Stored is told what became of the batch that a gated QoS 2 message, or its PUBREC, was in. Kept, PUBLISH or PUBREL may
 // be sent; else the message is given up, and its publisher is told by whoever committed the batch, or the PUBREC is
-// forgotten.
-func (s *Session) Stored(t *Turn, seq uint64, err error) {
+// forgotten. refused is the message that was given up; nil: none was.
+func (s *Session) Stored(t *Turn, seq uint64, err error) (refused *message.Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out == nil {
-		return
+		return nil
 	}
 	i, ok := s.out.index(seq)
 	if !ok {
 		s.storedTail(t, seq, err)
-		return
+		return nil
 	}
 	switch e := s.out.at(i); {
 	case e.state == stateReleasing && err != nil:
@@ -111,11 +114,13 @@ func (s *Session) Stored(t *Turn, seq uint64, err error) {
 		e.state = stateReleased
 		s.out.forget(e, s.limits)
 	case e.state == stateGated && err != nil:
+		refused = e.m
 		s.out.finish(i, s.limits)
 		t.drop(s, DropStore, 1)
 	case e.state == stateGated:
 		e.state = stateQueued
 	}
+	return refused
 }
 
 // Carrier is the connection that carries the session now; nil: none.

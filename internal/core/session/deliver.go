@@ -175,7 +175,7 @@ func (s *Session) deliverQueued(t *Turn, p *Publication, e entry) Outcome {
 		p.Store(t).Enqueue(s.Key, last.seq, &t.queued)
 	}
 	if gated || spills {
-		p.Gated = append(p.Gated, Gate{s, last.seq})
+		p.Gated = append(p.Gated, Gate{S: s, Seq: last.seq})
 		return Delivered
 	}
 	if live {

@@ -249,7 +249,11 @@ type Shared struct {
 	M     *message.Message
 	// Owner has the queue that the message is stored in, under Seq; 0: in none. Whoever takes it over dequeues it.
 	Owner Key
-	Seq   uint64
+	// Pending: it is not known whether that is so. Then it was stored in the queue of Was, under WasSeq, before.
+	Pending bool
+	Was     Key
+	WasSeq  uint64
+	Seq     uint64
 }
 
 // takeShared removes the messages of shared group (nil: of all) that another member may have: those never sent, and, of a

@@ -94,7 +94,10 @@ func (s *Session) storedTail(t *Turn, seq uint64, err error) bool {
 		sp.tail = slices.Delete(sp.tail, i, i+1)
 		t.drop(s, DropStore, 1)
 	} else {
-		sp.tail[i].stored = true
+		e := &sp.tail[i]
+		if e.stored = true; e.state == stateGated {
+			e.state = stateQueued // it may be moved into the ring before those in front of it are stored
+		}
 	}
 	// Commits may be answered in another order than that of the queue.
 	done := 0

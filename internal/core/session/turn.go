@@ -225,6 +225,8 @@ type Publication struct {
 	Batch Batch
 	// Gated are the outgoing QoS 2 copies that wait for the batch's commit (DESIGN rule 3).
 	Gated []Gate
+	// GroupGated are messages that wait in shared groups' queues.
+	GroupGated []GroupGate
 	// Repeats: should the commit fail, the publish will come again. So all QoS 2 copies wait for it.
 	Repeats bool
 	// Retained is what the message changed, to be taken back if the commit fails; Seq 0: nothing.
@@ -244,12 +246,20 @@ type RetainedChange struct {
 type Gate struct {
 	S   *Session
 	Seq uint64
+	// Back is where a shared group took the message from: its queue has it again if it is not stored. nil: nowhere.
+	Back *Shared
+}
+
+// GroupGate is an entry of a shared group's queue that may be given to a member when its batch has been stored.
+type GroupGate struct {
+	G   Group
+	Seq uint64
 }
 
 // Start begins a new publication.
 func (p *Publication) Start(m *message.Message, now int64) {
 	p.M, p.Batch, p.Congested, p.Repeats = m, nil, nil, false
-	p.Gated, p.Retained = p.Gated[:0], RetainedChange{}
+	p.Gated, p.GroupGated, p.Retained = p.Gated[:0], p.GroupGated[:0], RetainedChange{}
 	p.Forms.Reset(m, now)
 }
 
