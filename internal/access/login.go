@@ -34,6 +34,10 @@ func (a *Access) Authenticate(l *broker.Login, done func(broker.Verdict)) {
 	st := a.state.Load()
 	t := &attempt{a: a, st: st, site: st.site(l.Listener), l: l, address: addressOf(l.RemoteAddr), done: done}
 	r := &t.site.rules
+	if st.strict && st.named[l.Listener] == nil {
+		t.refuse(mqtt.ServerUnavailable, fmt.Sprintf("there are rules for listeners, but none for %q nor for others", l.Listener), false)
+		return
+	}
 	if r.CertificateName != NoCertificateName {
 		t.certificate(r.CertificateName)
 		return

@@ -235,6 +235,18 @@ func TestFromTheStore(t *testing.T) {
 	}
 }
 
+// A listener that nobody has given rules says so, and lets nobody in.
+func TestListenerWithoutRules(t *testing.T) {
+	a := start(t, Options{Listeners: map[string]Rules{"one": {AllowAnonymous: true}}})
+	l := nobody()
+	for listener, want := range map[string]mqtt.ReasonCode{"one": mqtt.Success, "two": mqtt.ServerUnavailable} {
+		l.Listener = listener
+		if v := login(t, a, l); v.Code != want {
+			t.Errorf("%s: %+v", listener, v)
+		}
+	}
+}
+
 // A client whose listener is no longer in the configuration may do what all listeners let it do, not everything.
 func TestListenerGone(t *testing.T) {
 	rules := func(text string) Rules { return Rules{AllowAnonymous: true, ACLFile: write(t, "acl", text)} }
