@@ -66,18 +66,21 @@ func wanted(name string, c conversation, mosquitto answers) (all []map[string]in
 			}
 		}
 		for _, d := range differences {
-			if d.file == name && d.title == c.title && d.line == line {
-				switch d.nightjar {
-				case "nothing", "false":
-					n[d.client] = 0
-				default:
-					n[d.client] = strings.Count(d.nightjar, "; ") + 1
-				}
+			if d.file == name && d.title == c.title && d.line == line && count(d.mosquitto) == n[d.client] {
+				n[d.client] = count(d.nightjar)
 			}
 		}
 		all = append(all, n)
 	}
 	return all
+}
+
+// count is how many answers a text in the table has.
+func count(answers string) int {
+	if answers == "nothing" || answers == "false" {
+		return 0
+	}
+	return strings.Count(answers, "; ") + 1
 }
 
 // converse holds the conversations of one configuration.
