@@ -118,6 +118,9 @@ func (c *commit) finish(w *Worker) {
 		}
 		if i+1 == len(c.gates) || c.gates[i+1].S != g.S {
 			w.Pump(g.S)
+			if w.r.groups.members.Load() > 0 && !g.S.Connected() {
+				w.redistribute(g.S.LeaveShared(nil)) // what was not known to be stored when the member left
+			}
 		}
 	}
 	for _, g := range c.groups {

@@ -95,17 +95,18 @@ func (s *Session) inFlight(id uint16) (int, AckResult) {
 
 // Stored is told what became of the batch that a gated QoS 2 message, or its PUBREC, was in. Kept, PUBLISH or PUBREL may
 // be sent; else the message is given up, and its publisher is told by whoever committed the batch, or the PUBREC is
-// forgotten. refused is the message that was given up; nil: none was.
-func (s *Session) Stored(t *Turn, seq uint64, err error) (refused *message.Message) {
+// forgotten. refused is the message that was given up; nil: none was. left is one of a shared group that was stored for a
+// session that has ended meanwhile: it is another member's.
+func (s *Session) Stored(t *Turn, seq uint64, err error) (refused *message.Message, left []Shared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out == nil {
-		return nil
+		return nil, s.takeLimbo(seq, err)
 	}
 	i, ok := s.out.index(seq)
 	if !ok {
 		s.storedTail(t, seq, err)
-		return nil
+		return nil, nil
 	}
 	switch e := s.out.at(i); {
 	case e.state == stateReleasing && err != nil:
@@ -120,7 +121,7 @@ func (s *Session) Stored(t *Turn, seq uint64, err error) (refused *message.Messa
 	case e.state == stateGated:
 		e.state = stateQueued
 	}
-	return refused
+	return refused, nil
 }
 
 // Carrier is the connection that carries the session now; nil: none.

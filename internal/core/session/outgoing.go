@@ -269,7 +269,7 @@ func (s *Session) takeShared(group Group) (out []Shared) {
 		if e.shared == nil || e.m == nil || group != nil && e.shared != group {
 			continue
 		}
-		if e.state == stateQueued || e.state == stateGated || e.state == stateSent && e.qos == 1 && group == nil {
+		if e.state == stateQueued || e.state == stateSent && e.qos == 1 && group == nil {
 			sh := Shared{Group: e.shared, M: e.m}
 			if s.durable() {
 				sh.Owner, sh.Seq = s.Key, e.seq

@@ -1,7 +1,9 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -26,7 +28,17 @@ func (f storeFS) isLog(name string) bool {
 
 func (f storeFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if !f.isLog(name) {
-		return f.FS.Create(name, category)
+		if strings.HasPrefix(f.FS.PathBase(name), "marker.") && f.FS.PathDir(name) == f.s.o.Dir {
+			// The marker names a manifest: that must be found whenever the marker is.
+			if err := f.s.whileOpening(syncDirectory(f.FS, f.s.o.Dir)); err != nil {
+				return nil, err
+			}
+		}
+		file, err := f.FS.Create(name, category)
+		if err = f.s.whileOpening(err); err != nil {
+			return nil, err
+		}
+		return newFile{file, f.s}, nil
 	}
 	return f.begin(name, func() (vfs.File, error) { return f.FS.Create(name, category) })
 }
@@ -46,7 +58,7 @@ func (f storeFS) begin(name string, create func() (vfs.File, error)) (vfs.File, 
 		case err == nil:
 			return logFile{file, f.s}, nil
 		case f.s.isOpening():
-			return nil, err
+			return nil, f.s.whileOpening(err)
 		case !f.s.waitForRoom(err):
 			f.s.logFailed("making the log "+name, err)
 		}
@@ -55,7 +67,7 @@ func (f storeFS) begin(name string, create func() (vfs.File, error)) (vfs.File, 
 
 func (f storeFS) OpenDir(name string) (vfs.File, error) {
 	dir, err := f.FS.OpenDir(name)
-	if err != nil || name != f.s.o.Dir {
+	if err = f.s.whileOpening(err); err != nil || name != f.s.o.Dir {
 		return dir, err
 	}
 	return directory{dir, f.s}, nil
@@ -68,8 +80,8 @@ type directory struct {
 }
 
 func (d directory) Sync() error {
-	err := d.File.Sync()
-	if err != nil && !d.s.isOpening() {
+	err := d.s.whileOpening(d.File.Sync())
+	if err != nil {
 		d.s.logFailed("syncing the directory", err)
 	}
 	return err
@@ -82,6 +94,9 @@ type logFile struct {
 }
 
 func (f logFile) Write(p []byte) (n int, err error) {
+	if f.s.gaveUp.Load() {
+		select {}
+	}
 	for {
 		m, err := f.File.Write(p[n:])
 		n += m
@@ -89,7 +104,7 @@ func (f logFile) Write(p []byte) (n int, err error) {
 		case err == nil:
 			return n, nil
 		case f.s.isOpening():
-			return n, err
+			return n, f.s.whileOpening(err)
 		case !f.s.waitForRoom(err): // what was not written may be written later
 			f.s.logFailed("writing the log", err)
 		}
@@ -110,7 +125,7 @@ func (f logFile) synced(sync func() error) error {
 	start := time.Now()
 	err := sync()
 	f.s.syncs.note(time.Since(start))
-	if err != nil && !f.s.isOpening() {
+	if err = f.s.whileOpening(err); err != nil {
 		f.s.logFailed("syncing the log", err)
 	}
 	return err
@@ -126,6 +141,45 @@ func (s *Store) isOpening() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opening != nil
+}
+
+// whileOpening keeps an error from Pebble while that opens the store, and has Open return it. Pebble would close its caches
+// while goroutines of its own go on to use them, or would try again for ever. Who called stays here.
+func (s *Store) whileOpening(err error) error {
+	if s.gaveUp.Load() {
+		select {} // Open has returned, and the directory may be somebody else's
+	}
+	if err == nil || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrExist) {
+		return err
+	}
+	s.mu.Lock()
+	opening := s.opening
+	s.mu.Unlock()
+	if opening == nil {
+		return err
+	}
+	opening(writeError(err))
+	select {}
+}
+
+// newFile is a file that Pebble writes, other than the log.
+type newFile struct {
+	vfs.File
+	s *Store
+}
+
+func (f newFile) Write(p []byte) (n int, err error) {
+	n, err = f.File.Write(p)
+	return n, f.s.whileOpening(err)
+}
+
+func (f newFile) Sync() error     { return f.s.whileOpening(f.File.Sync()) }
+func (f newFile) SyncData() error { return f.s.whileOpening(f.File.SyncData()) }
+func (f newFile) Close() error    { return f.s.whileOpening(f.File.Close()) }
+
+// Rename is how Pebble replaces what it has written.
+func (f storeFS) Rename(oldname, newname string) error {
+	return f.s.whileOpening(f.FS.Rename(oldname, newname))
 }
 
 // logFailed ends the store; who called does not go on.

@@ -142,7 +142,12 @@ func (s *Store) openPebble(exists bool) (*pebble.DB, error) {
 		err error
 	}
 	opened := make(chan result, 2)
-	s.opening = func(err error) { opened <- result{nil, err} }
+	s.opening = func(err error) {
+		select {
+		case opened <- result{nil, err}:
+		default: // the first says enough
+		}
+	}
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
@@ -155,6 +160,7 @@ func (s *Store) openPebble(exists bool) (*pebble.DB, error) {
 		opened <- result{db, err}
 	}()
 	r := <-opened
+	s.gaveUp.Store(r.err != nil)
 	s.mu.Lock()
 	s.opening = nil
 	s.mu.Unlock()
@@ -172,6 +178,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		FlushDelayDeleteRange: flushDeletions,
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
+				_ = s.whileOpening(err)
 				s.o.Logger.Error("the store could not write in the background; it tries again", "directory", s.o.Dir, "error", err.Error())
 				s.space.soon()
 			},

@@ -59,6 +59,9 @@ func (sp *space) check(s *Store) {
 	u, err := s.o.FS.GetDiskUsage(s.o.Dir)
 	if err != nil {
 		sp.free.Store(-1) // not told on this file system; writes will tell
+		if sp.stuck.Load() == 0 && sp.full.Swap(nil) != nil {
+			s.o.Logger.Info("the disk could be written again; the store takes messages", "directory", s.o.Dir)
+		}
 		return
 	}
 	sp.free.Store(int64(u.AvailBytes))

@@ -30,7 +30,8 @@ type Store struct {
 	reads   reads
 	sweeps  sweeper
 
-	dirty atomic.Bool // there is something that no sync has covered; SyncInterval
+	gaveUp atomic.Bool // Open has failed: what Pebble still does in the background must not reach the disk
+	dirty  atomic.Bool // there is something that no sync has covered; SyncInterval
 
 	mu      sync.Mutex
 	loaded  bool
