@@ -113,9 +113,11 @@ func (c *commit) finish(w *Worker) {
 		w.r.retained.Settle(k.Topic, k.Seq, k.Old, c.err)
 	}
 	for i, g := range c.gates {
-		if m := g.S.Stored(&w.Turn, g.Seq, c.err); m != nil && g.Back != nil {
+		m, left := g.S.Stored(&w.Turn, g.Seq, c.err)
+		if m != nil && g.Back != nil {
 			g.Back.Group.(*Group).putBack(w, m, *g.Back)
 		}
+		w.redistribute(left)
 		if i+1 == len(c.gates) || c.gates[i+1].S != g.S {
 			w.Pump(g.S)
 			if w.r.groups.members.Load() > 0 && !g.S.Connected() {

@@ -101,12 +101,12 @@ func (s *Session) Stored(t *Turn, seq uint64, err error) (refused *message.Messa
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.out == nil {
-		return nil, s.takeLimbo(seq, err)
+		return nil, nil
 	}
 	i, ok := s.out.index(seq)
 	if !ok {
 		s.storedTail(t, seq, err)
-		return nil, nil
+		return nil, s.out.takeLimbo(seq, err)
 	}
 	switch e := s.out.at(i); {
 	case e.state == stateReleasing && err != nil:

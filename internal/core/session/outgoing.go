@@ -54,7 +54,8 @@ type outgoing struct {
 	bytes      int64
 	minExpires int64 // no queued message expires before; 0: none does
 	waiters    []func(loop int, now int64)
-	spill      *spill // what of the queue is in the store only; nil: nothing
+	limbo      []Shared // of a session that has ended; see keepLimbo
+	spill      *spill   // what of the queue is in the store only; nil: nothing
 }
 
 // smallRing is where rings start: most sessions never queue more than a few messages.
@@ -339,4 +340,29 @@ func (a *aliases) set(topic string, id uint16) {
 		a.ids = make(map[string]uint16)
 	}
 	a.ids[strings.Clone(topic)] = id
+}
+
+// keepLimbo remembers, for a session that ends, the messages of shared groups of which it is not known whether they are
+// stored: another member may have them then, and not before, since a publisher repeats what was refused.
+func (s *Session) keepLimbo() (limbo []Shared) {
+	for i := range s.out.n {
+		if e := s.out.at(i); e.state == stateGated && e.shared != nil {
+			sh := Shared{Group: e.shared, M: e.m, Seq: e.seq}
+			if s.durable() {
+				sh.Owner = s.Key
+			}
+			limbo = append(limbo, sh)
+		}
+	}
+	return limbo
+}
+
+func (o *outgoing) takeLimbo(seq uint64, err error) (left []Shared) {
+	o.limbo = slices.DeleteFunc(o.limbo, func(sh Shared) bool {
+		if sh.Seq == seq && err == nil {
+			left = append(left, sh)
+		}
+		return sh.Seq == seq
+	})
+	return left
 }

@@ -290,10 +290,13 @@ func (s *Session) End(t *Turn) (shared []Shared) {
 	}
 	s.conn, s.aliases, s.received = nil, nil, nil // Detach came before, so nobody waits
 	if s.out != nil {
-		if n := s.out.release(s.limits); n > 0 {
+		limbo := s.keepLimbo()
+		if n := s.out.release(s.limits) - len(limbo); n > 0 {
 			t.drop(s, DropSessionEnded, n)
 		}
-		s.out = nil
+		if s.out = nil; len(limbo) > 0 {
+			s.out = &outgoing{limbo: limbo}
+		}
 	}
 	return shared
 }
