@@ -30,7 +30,7 @@ func TestInstalled(t *testing.T) {
 	}{
 		{"install", install}, {"hardening", hardening}, {"everything a broker does is allowed", configure}, {"the log is rotated", rotate},
 		{"the store's tools", tools}, {"killed", killed}, {"hung", hung}, {"upgraded", upgraded}, {"wrong configuration", wrongConfig},
-		{"sockets of systemd", sockets}, {"removed and purged", removed}, {"beside Mosquitto", besideMosquitto}, {"the image's contents", image},
+		{"sockets of systemd", sockets}, {"removed and purged", removed}, {"instead of Mosquitto", changeOver}, {"with Home Assistant", homeAssistant}, {"the image's contents", image},
 	} {
 		begin := time.Now()
 		if !t.Run(step.name, step.do) {
@@ -277,21 +277,6 @@ func removed(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left behind: %s", left)
 	}
-}
-
-// besideMosquitto: where Mosquitto runs nothing is started, and what to do is said.
-func besideMosquitto(t *testing.T) {
-	must(t, "systemctl", "start", "mosquitto")
-	if out := must(t, "dpkg", "--no-triggers", "--install", "/test/nightjar.deb"); !strings.Contains(out, "systemctl disable --now mosquitto && systemctl enable --now nightjar") {
-		t.Errorf("what dpkg says: %s", out)
-	}
-	if got := property(t, "ActiveState") + " " + property(t, "UnitFileState"); got != "inactive disabled" {
-		t.Errorf("the service is %s", got)
-	}
-	must(t, "systemctl", "disable", "--now", "mosquitto")
-	must(t, "systemctl", "enable", "--now", "nightjar")
-	talk(t, "instead of Mosquitto")
-	must(t, "systemctl", "stop", "nightjar")
 }
 
 // image: there is no Docker here, so what its file says is done by hand: the program and its configuration in an otherwise empty

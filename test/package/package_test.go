@@ -1,7 +1,8 @@
 // Package packaging builds the Debian package, and lives with it: in a Debian of its own with systemd as process 1, where it is
 // installed, used, broken, upgraded, removed and purged.
 //
-// package_test.go builds and boots, installed_test.go is what runs there, boot.sh makes the place; files_test.go looks at the
+// package_test.go builds and boots, installed_test.go is what runs there, documents_test.go what the
+// documents tell users to do, boot.sh makes the place; files_test.go looks at the
 // other files in deploy.
 package packaging
 
@@ -125,6 +126,9 @@ func boot(t *testing.T, deb []byte) {
 	copyFile(t, "boot.sh", filepath.Join(folder, "boot.sh"))
 	copyFile(t, root+"/deploy/docker/Dockerfile", filepath.Join(folder, "Dockerfile"))
 	copyFile(t, root+"/deploy/docker/nightjar.conf", filepath.Join(folder, "docker.conf"))
+	for _, document := range []string{"install.md", "home-assistant.md"} {
+		copyFile(t, root+"/docs/"+document, filepath.Join(folder, document))
+	}
 	if err := os.WriteFile(filepath.Join(folder, "nightjar.deb"), deb, 0o600); err != nil {
 		t.Fatal(err)
 	}
