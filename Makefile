@@ -10,7 +10,7 @@ LINT     := $(GO) tool -modfile=tools/go.mod golangci-lint
 # Where people run Nightjar. GOARM=7: Raspberry Pi 2 and later; softfloat: routers with MIPS.
 CROSS := linux/amd64 linux/arm64 linux/arm/7 linux/riscv64 linux/mipsle/softfloat darwin/arm64 windows/amd64 freebsd/amd64
 
-.PHONY: help build test test-all deps vet lint budgets race crash fuzz cross man completions deb sbom fmt clean
+.PHONY: help build test reload test-all deps vet lint budgets race crash fuzz cross man completions deb sbom fmt clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,9 @@ crash: ## 300 kills of the process, 1,000 power cuts, every call of a failing di
 
 fuzz: ## every fuzz target for FUZZTIME (10m) each
 	./test/fuzz.sh $(FUZZTIME)
+
+reload: ## a thousand reloads while a thousand clients publish
+	$(GO) test ./test/dropin -v -run ReloadUnderLoad -reloads 1000 -clients 1000 -timeout 30m
 
 cross: ## build for every platform of CROSS, under bin/
 	./test/cross.sh $(CROSS)

@@ -22,7 +22,7 @@ var refused = map[string]string{
 	"psk_file": "TLS with pre-shared keys is not in Go's crypto/tls", "psk_hint": "as psk_file",
 	"tls_engine": "OpenSSL's engines are not there", "tls_engine_kpass_sha1": "as tls_engine",
 	"plugin": "modules in C cannot be loaded", "auth_plugin": "as plugin", "auth_plugin_deny_special_chars": "stands below a plugin",
-	"http_dir": "not supported by this version", "connection": "not supported by this version",
+	"connection": "not supported by this version",
 }
 
 // unseen have nothing that a client could see. They stand in a configuration, which both brokers take.
@@ -31,7 +31,7 @@ var unseen = map[string]string{
 	"retry_interval": "without effect since Mosquitto 1.5", "websockets_headers_size": "a buffer's size", "websockets_log_level": "libwebsockets's own log",
 	"dhparamfile": "Go's TLS has no DHE", "tls_keyform": "pem is the default, and all that is not an engine",
 	"autosave_interval": "when Mosquitto writes its file", "autosave_on_changes": "as autosave_interval", "persistence_file": "a file's name",
-	"log_facility": "where syslog puts lines", "bind_interface": "lo is where the tests are", "connection_messages": "seen in log_types",
+	"http_dir": "files for browsers: the tests of protocol http_api", "log_facility": "where syslog puts lines", "bind_interface": "lo is where the tests are", "connection_messages": "seen in log_types",
 }
 
 // TestEveryOption: each option that Debian's mosquitto knows has a value other than its default in one of the configurations.
