@@ -10,7 +10,9 @@ import (
 func ReadPacket(r io.Reader, v Version) (*Packet, error) { return readPacket(r, v) }
 
 // OpenWebSocket makes the opening handshake on c and returns the stream inside.
-func OpenWebSocket(c net.Conn, protocols ...string) (net.Conn, error) { return openWebSocket(c, protocols...) }
+func OpenWebSocket(c net.Conn, protocols ...string) (net.Conn, error) {
+	return openWebSocket(c, protocols...)
+}
 
 // TypeName is what the standard calls a type of packets.
 func TypeName(typ byte) string { return typeNames[typ&15] }

@@ -65,6 +65,21 @@ func table() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", strings.Join(files, ", "), code(d.line), theirs, ours, d.why)
 	}
+	b.WriteString("\nConfigurations that cannot be end both brokers with the same status and words, apart from these:\n\n| configurations | why |\n|---|---|\n")
+	told = nil
+	for _, w := range wrong {
+		if w.unlike == "" || slices.Contains(told, w.unlike) {
+			continue
+		}
+		told = append(told, w.unlike)
+		var all []string
+		for _, other := range wrong {
+			if other.unlike == w.unlike {
+				all = append(all, code(strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(other.conf, "listener PORT1\n"), "\nlistener PORT1"), "\n", " ⏎ ")))
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(all, ", "), w.unlike)
+	}
 	return b.String()
 }
 

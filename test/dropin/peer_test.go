@@ -69,7 +69,7 @@ func (p *peer) connect(line string, w *lineWords) {
 	p.must(line, c.check())
 	p.send(c.Bytes())
 	for p.conn != nil && !p.greeted {
-		p.take(time.Now().Add(patience))
+		_ = p.take(time.Now().Add(patience)) // it notes what happens
 	}
 }
 
@@ -186,7 +186,7 @@ func (p *peer) send(b []byte) {
 
 var errPong = errors.New("PINGRESP")
 
-// take takes the next packet, acknowledges and notes it. False: nothing came.
+// take takes the next packet, acknowledges and notes it. errPong: it was a PINGRESP, which is not noted.
 func (p *peer) take(deadline time.Time) (err error) {
 	_ = p.conn.SetReadDeadline(deadline)
 	pkt, err := mqtt.ReadPacket(p.r, p.version)

@@ -246,7 +246,6 @@ type load struct {
 	publishing sync.WaitGroup
 	everybody  []*client.Client
 	sent, got  []atomic.Int64 // by publisher: the last number acknowledged, the last one received
-	subscriber []*client.Client
 }
 
 // pause is how long a client waits after each message: two cores have to do it all.
