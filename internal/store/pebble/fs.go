@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
@@ -160,6 +161,18 @@ func (s *Store) whileOpening(err error) error {
 	}
 	opening(writeError(err))
 	select {}
+}
+
+// lockFS remembers the lock that Pebble takes, so that it can be given back when Pebble itself does not: see whileOpening.
+type lockFS struct {
+	vfs.FS
+	held io.Closer
+}
+
+func (f *lockFS) Lock(name string) (io.Closer, error) {
+	var err error
+	f.held, err = f.FS.Lock(name)
+	return f.held, err
 }
 
 // newFile is a file that Pebble writes, other than the log.

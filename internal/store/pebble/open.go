@@ -42,7 +42,8 @@ func Open(o Options) (*Store, error) {
 	if err := prepareDirectory(&o); err != nil {
 		return nil, fail(err)
 	}
-	lock, err := pebble.LockDirectory(o.Dir, o.FS)
+	kept := &lockFS{FS: o.FS}
+	lock, err := pebble.LockDirectory(o.Dir, kept)
 	if err != nil {
 		return nil, fail(lockError(err))
 	}
@@ -52,7 +53,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s.sweeps.wake, s.space.look = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := s.open(); err != nil {
-		return nil, fail(errors.Join(err, lock.Close()))
+		return nil, fail(errors.Join(err, kept.held.Close()))
 	}
 	s.space.check(s)
 	s.work.Add(1)
