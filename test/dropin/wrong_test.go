@@ -52,7 +52,7 @@ func attempt(t *testing.T, dir string, goesOn func() bool, command []string, arg
 		case <-tick.C:
 			if runningLine.MatchString(errs.String()) || goesOn() {
 				_ = cmd.Process.Kill()
-				_ = <-ended // it was killed
+				<-ended //nolint:errcheck // it was killed
 				return outcome{runs, out.String(), errs.String()}
 			}
 		}
