@@ -33,10 +33,15 @@ for arch in "$@"; do
   # -buildvcs=false: a build from an archive of the source is that from a clone.
   CGO_ENABLED=0 GOOS=linux GOARCH=$goarch GOARM=$goarm go build -trimpath -buildvcs=false \
     -ldflags "-s -w -X github.com/nightjar-mqtt/nightjar/internal/cli.version=$VERSION" -o "$STAGE/nightjar" ./cmd/nightjar
-  go run ./docs/man -out "$STAGE/doc" -version "$VERSION" -date "$date"
-  go run ./deploy/sbom -version "$VERSION" -sbom "$STAGE/sbom" -licences "$STAGE/licences" "$STAGE/nightjar"
+  go run -trimpath ./docs/man -out "$STAGE/doc" -version "$VERSION" -date "$date"
+  go run -trimpath ./deploy/sbom -version "$VERSION" -sbom "$STAGE/sbom" -licences "$STAGE/licences" "$STAGE/nightjar"
   for page in "$STAGE"/doc/man?/*; do zip "$page" "$page.gz" && rm "$page"; done
-  zip CHANGELOG.md "$STAGE/changelog.gz"
+  # Debian wants a changelog in its own format; ours is beside it.
+  maintainer=$(sed -n 's/^maintainer: //p' deploy/debian/nfpm.yaml)
+  printf 'nightjar (%s) unstable; urgency=medium\n\n  * See CHANGELOG.md.gz.\n\n -- %s  %s\n' \
+    "$DEBVERSION" "$maintainer" "$(date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$STAGE/changelog"
+  zip "$STAGE/changelog" "$STAGE/changelog.gz"
+  zip CHANGELOG.md "$STAGE/CHANGELOG.md.gz"
   zip "$STAGE/sbom" "$STAGE/sbom.gz"
   zip "$STAGE/licences" "$STAGE/licences.gz"
   go tool -modfile=tools/nfpm/go.mod nfpm package -f deploy/debian/nfpm.yaml -p deb -t "bin/nightjar_${DEBVERSION}_$arch.deb"

@@ -33,6 +33,11 @@ func TestPackage(t *testing.T) {
 	copySource(t, root, one)
 	another := filepath.Join(t.TempDir(), "another", "folder")
 	copySource(t, one, another)
+	for _, folder := range []string{"go.mod", "deploy/debian/nfpm.yaml"} {
+		if _, err := os.Stat(filepath.Join(another, folder)); err != nil {
+			t.Fatalf("the source was not copied: %v", err)
+		}
+	}
 	first, second := build(t, one, "022"), build(t, another, "077")
 	if sha256.Sum256(first) != sha256.Sum256(second) {
 		t.Errorf("two builds of the same source in two folders differ: %d and %d bytes; diffoscope shows where", len(first), len(second))
