@@ -194,9 +194,12 @@ func (f fault) try(t *testing.T, seed uint64) (got outcome) {
 		got, err = f.tryLoad(r, e, d)
 	}
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		err = r.load.Knock(ctx)
+		err = r.knock()
+	}
+	if err != nil && got == served && e.hasFallen() { // it took its time to fall
+		if got, err = f.fell(r, e); err == nil {
+			err = r.knock()
+		}
 	}
 	if err != nil {
 		r.load.Stop()
@@ -232,17 +235,36 @@ func (f fault) tryLoad(r *run, e *embedded, d *disk) (outcome, error) {
 	}
 	r.work() // it has to live with it for a while
 	d.heal()
-	select {
-	case <-e.fallen:
-	default:
+	if !e.hasFallen() {
 		return served, nil
 	}
+	return f.fell(r, e)
+}
+
+// fell starts a broker again that has ended itself, if the reason was the right one.
+func (f fault) fell(r *run, e *embedded) (outcome, error) {
 	r.load.Gate.Shut()
 	r.deaths++
 	if !strings.Contains(e.fatal.Error(), f.errno.Error()) { // some of Pebble's reasons are text
 		return ended, fmt.Errorf("it ended because of %w, not of %w", e.fatal, f.errno)
 	}
 	return ended, errors.Join(r.target.kill(), r.revive())
+}
+
+// knock has a publish accepted.
+func (r *run) knock() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return r.load.Knock(ctx)
+}
+
+func (e *embedded) hasFallen() bool {
+	select {
+	case <-e.fallen:
+		return true
+	default:
+		return false
+	}
 }
 
 // tryStart has it happen while the broker starts.

@@ -94,6 +94,12 @@ func (s *Store) waitForRoom(err error) bool {
 	if !errors.Is(err, syscall.ENOSPC) {
 		return false
 	}
+	s.mu.Lock()
+	loaded := s.loaded
+	s.mu.Unlock()
+	if !loaded {
+		return false // nobody is served yet, so a broker that waited would only seem to hang
+	}
 	sp := &s.space
 	sp.stuck.Add(1)
 	defer sp.stuck.Add(-1)
