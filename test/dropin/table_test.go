@@ -1,3 +1,5 @@
+//go:build linux
+
 package dropin
 
 // difference is one in a conversation.
