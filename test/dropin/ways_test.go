@@ -10,10 +10,8 @@ import (
 	"testing"
 )
 
-// TestWays: Mosquitto's commands and Nightjar's publish and subscribe over TLS, with a client certificate, through HAProxy with both
-// versions of the PROXY protocol; Nightjar's also over WebSocket and a unix socket, for which mosquitto_pub 2.0 has no flag.
-func TestWays(t *testing.T) {
-	d := newDaemon(t, "nightjar", nightjarCommand(t), `allow_anonymous true
+// waysConf has a listener for each way.
+const waysConf = `allow_anonymous true
 listener PORT1 127.0.0.1
 listener PORT2 127.0.0.1
 certfile DIR/tls/server.crt
@@ -35,7 +33,12 @@ enable_proxy_protocol 1
 listener PORT7 127.0.0.1
 enable_proxy_protocol 2
 listener 0 DIR/s
-`)
+`
+
+// TestWays: Mosquitto's commands and Nightjar's publish and subscribe over TLS, with a client certificate, through HAProxy with both
+// versions of the PROXY protocol; Nightjar's also over WebSocket and a unix socket, for which mosquitto_pub 2.0 has no flag.
+func TestWays(t *testing.T) {
+	d := newDaemon(t, "nightjar", nightjarCommand(t), waysConf)
 	d.start()
 	t.Cleanup(d.kill)
 	startHAProxy(t, d)
