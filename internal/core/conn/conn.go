@@ -46,22 +46,18 @@ type Conn struct {
 	s  *session.Session // nil before CONNACK
 	id *message.Identity
 
-	acks      *acks     // acknowledgements that wait; nil: none ever did
-	aliases   *[][]byte // topic aliases set by the client, by number less one; nil: none was
-	will      *router.Will
-	setup     *setup    // what CONNECT asked for, until CONNACK
-	enhanced  *enhanced // enhanced authentication; nil: none
-	bounds    *bounds   // of this client alone; nil: none
-	evicted   *eviction // who wants the client id
-	lastSeen  int64     // when the last whole packet came
-	since     int64     // when it was accepted; before, 0
-	packets   uint64    // received
-	bytes     uint64    // received
-	partial   int64     // since when a packet is incomplete; 0: none is
-	maxOut    uint32    // the client's Maximum Packet Size; 0: none
-	got       uint32    // bytes of the incomplete packet
-	received  uint16    // QoS 1 and 2 messages of the client not yet fully acknowledged
-	keepAlive uint16    // seconds; 0: none
+	acks      *acks   // acknowledgements that wait; nil: none ever did
+	bounds    *bounds // of this client alone; nil: none
+	*rare             // never nil; written to through mine
+	lastSeen  int64   // when the last whole packet came
+	since     int64   // when it was accepted; before, 0
+	packets   uint64  // received
+	bytes     uint64  // received
+	partial   int64   // since when a packet is incomplete; 0: none is
+	maxOut    uint32  // the client's Maximum Packet Size; 0: none
+	got       uint32  // bytes of the incomplete packet
+	received  uint16  // QoS 1 and 2 messages of the client not yet fully acknowledged
+	keepAlive uint16  // seconds; 0: none
 	version   mqtt.Version
 	state     state
 	bridge    bool
@@ -76,6 +72,26 @@ type Conn struct {
 	debug     bool // the log wants each packet; looked up once per read
 }
 
+// rare is what most connections do not have, once they are open: so it is one pointer in each of them.
+type rare struct {
+	aliases  *[][]byte // topic aliases set by the client, by number less one; nil: none was
+	will     *router.Will
+	setup    *setup    // what CONNECT asked for, until CONNACK
+	enhanced *enhanced // enhanced authentication; nil: none
+	evicted  *eviction // who wants the client id
+}
+
+// nothingRare is what all connections share that have nothing of that; it is never written to.
+var nothingRare rare
+
+// mine is the connection's own, to write to.
+func (c *Conn) mine() *rare {
+	if c.rare == &nothingRare {
+		c.rare = new(rare)
+	}
+	return c.rare
+}
+
 // eviction is the wish of another connection to have the client id.
 type eviction struct {
 	clean bool
@@ -83,7 +99,9 @@ type eviction struct {
 }
 
 // New makes a connection that waits for CONNECT.
-func New(t Transport, sh *Shared) *Conn { return &Conn{t: t, sh: sh.listener.latest.Load()} }
+func New(t Transport, sh *Shared) *Conn {
+	return &Conn{t: t, sh: sh.listener.latest.Load(), rare: &nothingRare}
+}
 
 // Errors that a connection is closed with, for the log.
 var (

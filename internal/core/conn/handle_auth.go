@@ -27,7 +27,7 @@ func (c *Conn) startEnhanced(w *router.Worker) {
 		c.refuse(w, &refusal{mqtt.BadAuthenticationMethod, "the authentication method is not known here"})
 		return
 	}
-	c.enhanced = &enhanced{exchange: x, method: c.setup.authMethod}
+	c.mine().enhanced = &enhanced{exchange: x, method: c.setup.authMethod}
 	c.step(c.setup.authData)
 }
 

@@ -60,7 +60,7 @@ func (c *Conn) handleConnect(w *router.Worker, f mqtt.Frame) error {
 		c.refuse(w, bad)
 		return nil
 	}
-	c.setup = su
+	c.mine().setup = su
 	if c.sh.UsernameAsClientID && su.login.HasUsername {
 		su.login.ClientID = su.login.Username
 	}
@@ -330,8 +330,11 @@ func storeConnackCode(err error) mqtt.ReasonCode {
 // welcome sends CONNACK: the connection has its session.
 func (c *Conn) welcome(w *router.Worker, present, resumed bool) {
 	s, su := c.s, c.setup
-	c.setup = nil
-	c.will, c.state, c.keepAlive = su.will, stateOpen, su.keepAlive
+	r := c.mine()
+	if r.setup, r.will = nil, su.will; *r == nothingRare {
+		c.rare = &nothingRare
+	}
+	c.state, c.keepAlive = stateOpen, su.keepAlive
 	connack, _ := c.connack(su, present) // as it was in accept, but for a flag
 	s.Attach(&w.Turn, session.Link{
 		ID: c.id, Conn: c.t, V5: c.version == mqtt.V5, MaxPacket: su.maxPacket, ReceiveMaximum: su.receiveMax,

@@ -31,7 +31,9 @@ func (c *Conn) handleDisconnect(w *router.Worker, f mqtt.Frame) error {
 		c.s.SetExpiry(min(e, c.live().MaxSessionExpiry)) // the store is told when the connection leaves the session
 	}
 	if p.Code == mqtt.NormalDisconnection {
-		c.will = nil
+		if c.will != nil {
+			c.mine().will = nil
+		}
 	}
 	c.leave(w, ErrDisconnected)
 	if c.t.Out().Bytes() == 0 {

@@ -181,7 +181,7 @@ func (c *Conn) resolveAlias(p *mqtt.Publish) error {
 		return &mqtt.Error{Code: mqtt.TopicAliasInvalid, Packet: mqtt.PUBLISH, Detail: "topic alias above the maximum", Statement: "MQTT-3.3.2-9"}
 	}
 	if c.aliases == nil {
-		c.aliases = new([][]byte)
+		c.mine().aliases = new([][]byte)
 	}
 	set := *c.aliases
 	if len(p.Topic) > 0 {

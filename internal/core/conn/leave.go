@@ -65,7 +65,7 @@ func (c *Conn) Evict(clean bool, then func()) {
 			return
 		}
 		if c.evicted == nil {
-			c.evicted = &eviction{}
+			c.mine().evicted = &eviction{}
 		}
 		c.evicted.clean = c.evicted.clean || clean
 		c.evicted.then = append(c.evicted.then, then)
@@ -81,7 +81,7 @@ func (c *Conn) ShutdownWill(done func()) {
 	c.t.Post(func(loop int, now int64) {
 		defer done()
 		if will := c.will; c.state == stateOpen && will != nil && (will.Delay == 0 || c.s.Expiry() == 0) {
-			c.will = nil
+			c.mine().will = nil
 			c.sh.Router.Worker(loop, now).PublishWill(will)
 		}
 	})

@@ -167,13 +167,13 @@ const (
 
 // Session is the state of one client [MQTT-3.1.2.4]. Its zero value is not usable; see New.
 type Session struct {
-	Sub    subtree.SubscriberID
-	Key    Key
-	id     atomic.Pointer[message.Identity]
-	limits *Limits
+	Sub      subtree.SubscriberID
+	subEpoch atomic.Uint32 // rises with each change of subscriptions, before its acknowledgement leaves, and with the connection's end
+	Key      Key
+	id       atomic.Pointer[message.Identity]
+	limits   *Limits
 
 	mu       sync.Mutex
-	subEpoch atomic.Uint32 // rises with each change of subscriptions, before its acknowledgement leaves, and with the connection's end
 	fast     atomic.Pointer[fastLane]
 	conn     Conn                // nil: offline
 	aliases  *aliases            // topic aliases towards the client, and its mount point; nil: none wanted
