@@ -29,7 +29,6 @@ const (
 	version         = "each tells its own name and version"
 	expiryTold      = "the limit counts in both; Nightjar tells the client [MQTT-3.1.2-25, MQTT 5 §3.2.2.3.2], 2.0 does not"
 	source          = "2.0 does not ask the ACL file about who published a retained message, in spite of its manual; Nightjar does, which is what check_retain_source is for"
-	dup             = "after a restart the first message that waited may have been sent before: DUP says that it \"might be\" a re-delivery (MQTT 5 §3.3.1.1)"
 	sharedNoLocal   = "[MQTT-3.8.3-4] forbids it; 2.0 does not look"
 	logTakeOver     = "as the reason for which the older connection ends: \"session taken over\""
 	logConnect      = "the line of the connected client has version, clean start and keep alive; CONNACK and wills have none of their own"
@@ -75,8 +74,6 @@ var differences = []difference{
 	{"persistent_client_expiration", "sessions are there for a while", "b connect id=b v=5 expiry=7200", "b", "CONNACK 0x00 alias-max=10 receive-max=20", "CONNACK 0x00 alias-max=10 receive-max=20 session-expiry=3600", expiryTold},
 	{"persistent_client_expiration", "sessions are there for a while", "d connect id=d v=5 expiry=4294967295", "d", "CONNACK 0x00 alias-max=10 receive-max=20", "CONNACK 0x00 alias-max=10 receive-max=20 session-expiry=3600", expiryTold},
 	{"retain_source", "who may not publish any more has published", "a subscribe joe/# qos=1", "a", `SUBACK 0x01; PUBLISH joe/kept "x" q1 retain`, "SUBACK 0x01", source},
-	{"persistence", "what was there is there again", "s connect id=s clean=0", "s", `CONNACK 0x00 session; PUBLISH t/1 "one" q1; PUBLISH t/2 "two" q2; PUBLISH t/k "kept" q1; PUBLISH t/e "expires" q1; PUBLISH t/h "held" q2; PUBREL; PUBREL`, `CONNACK 0x00 session; PUBLISH t/1 "one" q1 dup; PUBLISH t/2 "two" q2; PUBLISH t/k "kept" q1; PUBLISH t/e "expires" q1; PUBLISH t/h "held" q2; PUBREL; PUBREL`, dup},
-	{"persistence", "what was there is there again", "s5 connect id=s5 v=5 clean=0 expiry=1000", "s5", `CONNACK 0x00 session alias-max=10 receive-max=20; PUBLISH t/1 "one" q1 subscription=9 type=text user=user:u; PUBLISH t/2 "two" q1 subscription=9; PUBLISH t/k "kept" q1 subscription=9; PUBLISH t/e "expires" q1 expiry=1000 subscription=9; PUBLISH t/h "held" q1 subscription=9`, `CONNACK 0x00 session alias-max=10 receive-max=20; PUBLISH t/1 "one" q1 dup subscription=9 type=text user=user:u; PUBLISH t/2 "two" q1 subscription=9; PUBLISH t/k "kept" q1 subscription=9; PUBLISH t/e "expires" q1 expiry=1000 subscription=9; PUBLISH t/h "held" q1 subscription=9`, dup},
 	{"plain", "retained messages", "a publish r/3 new retain", "b", `PUBLISH r/3 "new" retain; PUBLISH r/3 "new"`, `PUBLISH r/3 "new" retain`, overlap},
 	{"plain", "retained messages", "a publish r/1 - retain", "b", `PUBLISH r/1 ""; PUBLISH r/1 ""`, `PUBLISH r/1 ""`, overlap},
 	{"plain", "retained messages", "a publish r/3 - retain", "b", `PUBLISH r/3 "" retain; PUBLISH r/3 ""`, `PUBLISH r/3 "" retain`, overlap},

@@ -289,3 +289,18 @@ func TestUnfinishedReplaySurvives(t *testing.T) {
 		t.Errorf("%d retained messages came again", len(sub.got))
 	}
 }
+
+// What was never sent is not marked as if it had been, when the store knows how far the sending had come.
+func TestNoDupForWhatWasNotSent(t *testing.T) {
+	s := newSpillWorld(t, 1)
+	c := s.connect("sub", "expiry=1000")
+	c.send("SUBSCRIBE 1 t qos=1")
+	s.settle()
+	c.send("DISCONNECT")
+	s.settle()
+	s.publish(0, 2, func(int) int { return 1 })
+	s.restart()
+	c = s.connect("sub", "expiry=1000")
+	s.settle()
+	c.expect("CONNACK session-present", `PUBLISH t "0" qos=1 id=1`, `PUBLISH t "1" qos=1 id=2`)
+}

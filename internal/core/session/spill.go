@@ -228,7 +228,7 @@ func (s *Session) RetryPage() {
 func Load(id *message.Identity, r *Record, l *Limits) *Session {
 	s := New(id, 0, r.Key, l)
 	s.expiry, s.stored = r.Expiry, true
-	s.out = &outgoing{spill: &spill{sentBelow: r.Sent}}
+	s.out = &outgoing{spill: &spill{sentBelow: max(r.Sent, 1) - 1}}
 	if r.Left == 0 || r.Sent == 0 {
 		// How far it had been sent is not known. What was acknowledged shortly before may still be there, so the window does
 		// not tell; DUP on a message that was never sent does no harm.
@@ -269,27 +269,28 @@ func (s *Session) Left(now int64) *Record {
 	defer s.mu.Unlock()
 	id := s.ID()
 	r := &Record{Key: s.Key, ClientID: id.ClientID, Username: id.Username, Expiry: s.expiry, Left: now}
-	r.Sent = s.sentBelow()
+	if below, known := s.sentBelow(); known {
+		r.Sent = below + 1
+	}
 	return r
 }
 
-// sentBelow is the sequence number below which all has been sent; 0: it is not known.
-func (s *Session) sentBelow() uint64 {
+// sentBelow is the sequence number below which all has been sent.
+func (s *Session) sentBelow() (below uint64, known bool) {
 	o := s.out
 	if o == nil {
-		return 1 // nothing was ever queued
+		return 0, true // nothing was ever queued
 	}
-	below := uint64(1)
 	if o.spill != nil {
 		if o.spill.sent > 0 {
-			return 0
+			return 0, false
 		}
-		below = max(below, o.spill.sentBelow)
+		below = o.spill.sentBelow
 	}
 	for i := o.n - 1; i >= 0; i-- {
 		if e := o.at(i); e.state != stateQueued && e.state != stateGated {
-			return max(below, e.seq+1)
+			return max(below, e.seq+1), true
 		}
 	}
-	return below
+	return below, true
 }

@@ -23,7 +23,8 @@ type Record struct {
 	// Left is when its last connection ended, unix milliseconds; 0: it is connected. After a crash it counts as left at the
 	// restart.
 	Left int64
-	// Sent is the sequence number below which everything was sent at least once, if Left is not 0; 0: it is not known.
+	// Sent is one more than the sequence number below which everything was sent at least once, if Left is not 0; 0: it is not
+	// known.
 	Sent uint64
 }
 

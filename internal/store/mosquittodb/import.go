@@ -168,7 +168,7 @@ func (w *writer) sessions(have map[string][]session.Key) {
 		r := s.record
 		r.Key, r.Sent = w.key(int32(i)), 1
 		if s.sent > 0 {
-			r.Sent = w.firstSeq + uint64(s.sent)
+			r.Sent = w.firstSeq + uint64(s.sent) + 1
 		}
 		b := w.change(1+len(s.subs), 0)
 		for _, k := range have[r.ClientID] {

@@ -134,7 +134,7 @@ func queue(s *storetest.Session) (out []string) {
 				line += " retain"
 			}
 		}
-		if seq < s.Sent {
+		if seq+1 < s.Sent {
 			line += " sent"
 		}
 		out = append(out, line)
