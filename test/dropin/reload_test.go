@@ -144,7 +144,14 @@ func (s *storm) connect(ctx context.Context, url string, o client.Options) (*cli
 	o.NoReconnect = true
 	o.TLS = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // its serial number is looked at
 	o.ConnectTimeout = patience
-	return client.Connect(ctx, url, o)
+	for {
+		c, err := client.Connect(ctx, url, o)
+		// Who connects in the middle of a reload may be told to begin anew; see docs/configuration.md.
+		if refused := (*client.ConnectError)(nil); errors.As(err, &refused) && refused.Code == mqtt.ServerBusy && ctx.Err() == nil {
+			continue
+		}
+		return c, err
+	}
 }
 
 // visit connects, asks something, and goes.
