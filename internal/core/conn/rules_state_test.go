@@ -348,7 +348,8 @@ func TestRule7_ClockStepsBack(t *testing.T) {
 // A session that CONNACK tells of is one that a restart finds; where it cannot be stored, the client is told so, and has
 // what it had before.
 func TestConnackWaitsForTheStore(t *testing.T) {
-	for _, failure := range []error{nil, errDisk, &session.ErrRefused{Reason: "the disk is full"}} {
+	full := error(&session.ErrRefused{Reason: "the disk is full"})
+	for _, failure := range []error{nil, errDisk, full} {
 		st := defaults()
 		w := newWorld(t, &st)
 		w.store.holdAll = true
@@ -357,14 +358,9 @@ func TestConnackWaitsForTheStore(t *testing.T) {
 		c.expect()
 		w.store.answer(failure, nil)
 		w.run()
-		switch {
-		case failure == nil:
-			c.expect("CONNACK")
-		case failure == errDisk:
-			c.expect("CONNACK 0x88", "closed")
-		default:
-			c.expect("CONNACK 0x97", "closed")
-		}
+		c.expect(map[error][]string{
+			nil: {"CONNACK"}, errDisk: {"CONNACK 0x88", "closed"}, full: {"CONNACK 0x97", "closed"},
+		}[failure]...)
 		if f := w.router.Figures(); (failure == nil) != (f.Sessions == 1) {
 			t.Errorf("after %v there are %d sessions", failure, f.Sessions)
 		}

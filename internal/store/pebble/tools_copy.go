@@ -140,10 +140,10 @@ func moveUp(from, to string) error {
 	}
 	format := false
 	for _, f := range names {
-		switch name := f.Name(); {
-		case name == formatFile:
+		switch name := f.Name(); name {
+		case formatFile:
 			format = true
-		case name == "LOCK":
+		case "LOCK":
 			if err := os.Remove(filepath.Join(from, name)); err != nil {
 				return err
 			}
