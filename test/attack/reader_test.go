@@ -89,7 +89,7 @@ func TestSlowConsumerQoS1(t *testing.T) {
 	for _, reads := range []bool{true, false} {
 		t.Run(fmt.Sprintf("reads=%v", reads), func(t *testing.T) {
 			onBoth(t, func(t *testing.T, engine string) {
-				p := start(t, options{engine: engine, args: []string{"--sys-interval", "200ms"}})
+				p := start(t, options{engine: engine, args: []string{"--sys-interval", "200ms", "--max-queued-messages", "1000"}})
 				check, memory := bystanders(t, p), p.bounded(60*mb)
 				slow := deaf(t, p, login{id: "slow"})
 				slow.send(subscribe(1, 1, "fast/#"))

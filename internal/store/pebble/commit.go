@@ -27,15 +27,16 @@ type group struct {
 	answered atomic.Bool
 }
 
-// answer calls everybody back, once. reuse: nobody else has the batches any more.
+// answer calls everybody back, once. reuse: nobody else has the batches any more; else the committer may be writing to them,
+// and all get err.
 func (g *group) answer(err error, reuse bool) {
 	if g.answered.Swap(true) {
 		return
 	}
 	for _, b := range g.batches {
-		done := b.done
-		failed := b.failure(err)
+		done, failed := b.done, err
 		if reuse {
+			failed = b.failure(err)
 			b.free()
 		}
 		if done != nil {
