@@ -10,8 +10,8 @@ import (
 
 // The budgets: people run the broker on routers.
 const (
-	maxBinary   = 25 * mb
-	maxStart    = 100 * time.Millisecond
+	maxBinary = 25 * mb
+	maxStart  = 100 * time.Millisecond
 	// It was 20 MB before the binary had the store on disk and the configuration language: 10 MB more of code, of which a
 	// tenth is resident. An empty store that is open takes another 3 MB; `go run ./bench/durable -only idle` bounds that.
 	maxResident = 23 * mb
