@@ -28,10 +28,10 @@ type group struct {
 }
 
 // answer calls everybody back, once. reuse: nobody else has the batches any more; else the committer may be writing to them,
-// and all get err.
-func (g *group) answer(err error, reuse bool) {
+// and all get err. false: that has been done, or is being done, by somebody else.
+func (g *group) answer(err error, reuse bool) bool {
 	if g.answered.Swap(true) {
-		return
+		return false
 	}
 	for _, b := range g.batches {
 		done, failed := b.done, err
@@ -43,6 +43,7 @@ func (g *group) answer(err error, reuse bool) {
 			done(failed)
 		}
 	}
+	return true
 }
 
 // failure is the batch's own error, or that of its group.
@@ -130,15 +131,17 @@ func (s *Store) take(due bool) (*group, rest) {
 
 // landed answers a group that is on stable storage.
 func (s *Store) landed(g *group) {
-	g.answer(nil, true)
-	clear(g.batches)
+	ours := g.answer(nil, true)
+	if ours {
+		clear(g.batches)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.flying) > 0 && s.flying[0] == g { // they end in order
 		s.flying[0] = nil
 		s.flying = s.flying[1:]
 	}
-	if cap(s.spare) < cap(g.batches) && cap(g.batches) <= keepOps {
+	if ours && cap(s.spare) < cap(g.batches) && cap(g.batches) <= keepOps {
 		s.spare = g.batches[:0]
 	}
 }
