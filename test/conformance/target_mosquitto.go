@@ -85,7 +85,15 @@ func (m mosquitto) startOn(bin string, o Options) (Broker, error) {
 	}
 	p.tidy = func() { _ = os.RemoveAll(dir) }
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
-	if err := p.awaitAddr(func() string { return addr }); err != nil {
+	// Dialling a port that nobody listens on yet may be answered by another process, or by the dialling socket itself, which the
+	// kernel may give that very port.
+	running := func() string {
+		if strings.Contains(p.out.String(), " running") {
+			return addr
+		}
+		return ""
+	}
+	if err := p.awaitAddr(running); err != nil {
 		return nil, err
 	}
 	p.ws = ws
@@ -104,7 +112,7 @@ func (mosquitto) config(port int, o Options) (string, error) {
 		line("max_topic_alias %d", o.MaxTopicAlias)
 	}
 	line("log_dest stderr")
-	line("log_type error\nlog_type warning\nlog_type notice")
+	line("log_type error\nlog_type warning\nlog_type notice\nlog_type information")
 	line("persistence false")
 	if os.Getuid() == 0 {
 		line("user root") // the temporary directory is for its owner alone
